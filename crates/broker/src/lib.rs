@@ -1,0 +1,1 @@
+//! The broker as a library: listeners, dispatch, one file per API, timers.

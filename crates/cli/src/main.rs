@@ -1,0 +1,3 @@
+//! The `milena` binary: `serve` and every tool.
+
+fn main() {}

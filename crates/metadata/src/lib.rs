@@ -1,0 +1,1 @@
+//! The cluster state machine: brokers, topics, partitions, configs. No I/O, no clock.

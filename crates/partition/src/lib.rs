@@ -1,0 +1,1 @@
+//! One replica as a pure state machine. No I/O, no clock.

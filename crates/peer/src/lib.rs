@@ -1,0 +1,1 @@
+//! The internal gRPC channel between brokers.

@@ -1,0 +1,1 @@
+//! Raft groups on openraft: log store, state store, snapshots, reads.

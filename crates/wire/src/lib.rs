@@ -1,0 +1,1 @@
+//! Kafka's wire protocol: frames, headers, messages, the API table and error codes. No I/O.
