@@ -1,0 +1,289 @@
+//! What a partition remembers of each idempotent producer, and what it accepts from it next.
+//!
+//! The state is a function of the log: the leader checks a batch against it before the append
+//! ([`Producers::check`]) and everybody, leader or not, records what was appended ([`Producers::record`]).
+//! A restart rebuilds it from the newest snapshot and the batches behind it. Rules: KIP-98, KIP-360;
+//! test ids PR-14 to PR-18.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use milena_records::{BatchHeader, Offset, ProducerEpoch, ProducerId};
+
+/// Batches kept per producer id: a client may have this many requests in flight, so each of them can
+/// come again and must be answered with the offset of its first arrival (PR-14).
+pub const BATCHES_KEPT: usize = 5;
+
+/// Sequence numbers wrap from this value to zero.
+const LAST_SEQUENCE: i32 = i32::MAX;
+
+/// One remembered batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchMetadata {
+    /// Sequence of the first record.
+    pub first_sequence: i32,
+    /// Sequence of the last record, inclusive.
+    pub last_sequence: i32,
+    /// Offset of the last record, inclusive.
+    pub last_offset: Offset,
+    /// Last offset minus base offset; never negative.
+    pub offset_delta: i32,
+    /// Largest timestamp of the batch, in milliseconds; answered again to a repeat on LogAppendTime topics.
+    pub timestamp: i64,
+}
+
+impl BatchMetadata {
+    /// Offset of the first record.
+    pub fn base_offset(&self) -> Offset {
+        Offset(self.last_offset.0 - i64::from(self.offset_delta))
+    }
+}
+
+/// A producer as Kafka's `.snapshot` file holds it: only its last batch, not the whole window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProducerEntry {
+    /// The producer.
+    pub producer_id: ProducerId,
+    /// Its newest epoch.
+    pub epoch: ProducerEpoch,
+    /// Sequence of its last record, -1 if none is known.
+    pub last_sequence: i32,
+    /// Offset of its last record, -1 if none is known.
+    pub last_offset: Offset,
+    /// Last offset minus base offset of its last batch.
+    pub offset_delta: i32,
+    /// Timestamp of its last batch, in milliseconds.
+    pub timestamp: i64,
+    /// Epoch of the transaction coordinator that wrote its last marker, -1 if none.
+    pub coordinator_epoch: i32,
+    /// First offset of its open transaction, -1 if none.
+    pub current_transaction_first_offset: Offset,
+}
+
+/// What to do with a batch that passed the checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SequenceVerdict {
+    /// New: append it.
+    Accept,
+    /// Already in the log: do not append, answer with the remembered batch.
+    Duplicate(BatchMetadata),
+}
+
+/// Why a batch of an idempotent producer is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SequenceRefusal {
+    /// OUT_OF_ORDER_SEQUENCE_NUMBER: a gap, or a repeat from before the remembered window.
+    #[error("producer {producer_id}: sequence {got} does not follow {expected_after}")]
+    OutOfOrder {
+        /// The producer.
+        producer_id: i64,
+        /// Last sequence in the log, -1 at the start of an epoch.
+        expected_after: i32,
+        /// First sequence of the refused batch.
+        got: i32,
+    },
+    /// INVALID_PRODUCER_EPOCH: a newer incarnation of the producer has written.
+    #[error("producer {producer_id}: epoch {got} is older than {current}")]
+    FencedEpoch {
+        /// The producer.
+        producer_id: i64,
+        /// Newest epoch known.
+        current: i16,
+        /// Epoch of the refused batch.
+        got: i16,
+    },
+    /// INVALID_TXN_STATE: a batch outside a transaction while one of the same producer is open here (PR-20).
+    #[error("producer {producer_id}: a transaction is open since offset {first_offset}")]
+    TransactionOpen {
+        /// The producer.
+        producer_id: i64,
+        /// First offset of the open transaction.
+        first_offset: i64,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Producer {
+    epoch: ProducerEpoch,
+    batches: VecDeque<BatchMetadata>,
+    timestamp: i64,
+    coordinator_epoch: i32,
+    transaction_first_offset: Option<Offset>,
+}
+
+impl Producer {
+    fn last_sequence(&self) -> i32 {
+        self.batches.back().map_or(-1, |batch| batch.last_sequence)
+    }
+}
+
+/// All producers of one partition.
+///
+/// Bounded by time, not by number, as in Kafka: [`Producers::expire`] forgets the idle ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Producers {
+    by_id: BTreeMap<i64, Producer>,
+}
+
+impl Producers {
+    /// Decides on a batch as the producer sent it. Changes nothing; batches without a producer id pass.
+    pub fn check(&self, batch: &BatchHeader) -> Result<SequenceVerdict, SequenceRefusal> {
+        let id = batch.producer_id.0;
+        if id < 0 {
+            return Ok(SequenceVerdict::Accept);
+        }
+        // No state: expired, or all its records were deleted. Any sequence is accepted (PR-16).
+        let Some(producer) = self.by_id.get(&id) else { return Ok(SequenceVerdict::Accept) };
+        if batch.producer_epoch < producer.epoch {
+            return Err(SequenceRefusal::FencedEpoch {
+                producer_id: id,
+                current: producer.epoch.0,
+                got: batch.producer_epoch.0,
+            });
+        }
+        let first = batch.base_sequence;
+        if batch.producer_epoch > producer.epoch {
+            return if first == 0 {
+                Ok(SequenceVerdict::Accept)
+            } else {
+                Err(SequenceRefusal::OutOfOrder { producer_id: id, expected_after: -1, got: first })
+            };
+        }
+        let last = batch.last_sequence();
+        if let Some(known) =
+            producer.batches.iter().find(|b| b.first_sequence == first && b.last_sequence == last)
+        {
+            return Ok(SequenceVerdict::Duplicate(*known));
+        }
+        if let (Some(open), false) = (producer.transaction_first_offset, batch.is_transactional()) {
+            return Err(SequenceRefusal::TransactionOpen { producer_id: id, first_offset: open.0 });
+        }
+        // A producer known only by a marker has no sequence yet; it starts anywhere its client says.
+        let expected_after = producer.last_sequence();
+        if producer.batches.is_empty() || first == next_sequence(expected_after) {
+            Ok(SequenceVerdict::Accept)
+        } else {
+            Err(SequenceRefusal::OutOfOrder { producer_id: id, expected_after, got: first })
+        }
+    }
+
+    /// Remembers a batch that is in the log, its offsets stamped. Never refuses: what is in the log is true.
+    pub fn record(&mut self, batch: &BatchHeader) {
+        let id = batch.producer_id.0;
+        if id < 0 || batch.is_control() {
+            return;
+        }
+        let producer = self.by_id.entry(id).or_insert_with(|| Producer {
+            epoch: batch.producer_epoch,
+            batches: VecDeque::new(),
+            timestamp: batch.max_timestamp,
+            coordinator_epoch: -1,
+            transaction_first_offset: None,
+        });
+        if producer.epoch != batch.producer_epoch {
+            producer.epoch = batch.producer_epoch;
+            producer.batches.clear();
+        }
+        if producer.batches.len() == BATCHES_KEPT {
+            producer.batches.pop_front();
+        }
+        producer.batches.push_back(BatchMetadata {
+            first_sequence: batch.base_sequence,
+            last_sequence: batch.last_sequence(),
+            last_offset: batch.last_offset(),
+            offset_delta: batch.last_offset_delta,
+            timestamp: batch.max_timestamp,
+        });
+        producer.timestamp = batch.max_timestamp;
+        if batch.is_transactional() && producer.transaction_first_offset.is_none() {
+            producer.transaction_first_offset = Some(batch.base_offset);
+        }
+    }
+
+    /// Forgets producers whose newest batch is older than `expiration_ms` at `now_ms`; a producer with an
+    /// open transaction stays (PR-18). Returns how many were forgotten.
+    pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) -> usize {
+        let before = self.by_id.len();
+        self.by_id.retain(|_, producer| {
+            producer.transaction_first_offset.is_some()
+                || now_ms.saturating_sub(producer.timestamp) < expiration_ms
+        });
+        before - self.by_id.len()
+    }
+
+    /// Replaces the state by that of a snapshot.
+    pub fn restore(&mut self, entries: &[ProducerEntry]) {
+        self.by_id.clear();
+        for entry in entries {
+            let batches = if entry.last_sequence < 0 {
+                VecDeque::new()
+            } else {
+                VecDeque::from([BatchMetadata {
+                    first_sequence: sequence_before(entry.last_sequence, entry.offset_delta),
+                    last_sequence: entry.last_sequence,
+                    last_offset: entry.last_offset,
+                    offset_delta: entry.offset_delta,
+                    timestamp: entry.timestamp,
+                }])
+            };
+            let open = entry.current_transaction_first_offset;
+            self.by_id.insert(
+                entry.producer_id.0,
+                Producer {
+                    epoch: entry.epoch,
+                    batches,
+                    timestamp: entry.timestamp,
+                    coordinator_epoch: entry.coordinator_epoch,
+                    transaction_first_offset: (open.0 >= 0).then_some(open),
+                },
+            );
+        }
+    }
+
+    /// The state for a snapshot or for DescribeProducers, by ascending producer id.
+    pub fn entries(&self) -> Vec<ProducerEntry> {
+        self.by_id
+            .iter()
+            .map(|(&id, producer)| {
+                let last = producer.batches.back();
+                ProducerEntry {
+                    producer_id: ProducerId(id),
+                    epoch: producer.epoch,
+                    last_sequence: producer.last_sequence(),
+                    last_offset: last.map_or(Offset(-1), |batch| batch.last_offset),
+                    offset_delta: last.map_or(0, |batch| batch.offset_delta),
+                    timestamp: producer.timestamp,
+                    coordinator_epoch: producer.coordinator_epoch,
+                    current_transaction_first_offset: producer.transaction_first_offset.unwrap_or(Offset(-1)),
+                }
+            })
+            .collect()
+    }
+
+    /// First offset of the oldest open transaction; the last stable offset does not pass it.
+    pub fn first_unstable_offset(&self) -> Option<Offset> {
+        self.by_id.values().filter_map(|producer| producer.transaction_first_offset).min()
+    }
+
+    /// Producers known.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether no producer is known.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+}
+
+fn next_sequence(last: i32) -> i32 {
+    if last == LAST_SEQUENCE { 0 } else { last + 1 }
+}
+
+/// The sequence `back` records before `last`, with wrap-around.
+fn sequence_before(last: i32, back: i32) -> i32 {
+    if last >= back { last - back } else { LAST_SEQUENCE - (back - last - 1) }
+}
+
+#[cfg(test)]
+#[path = "producers_tests.rs"]
+mod tests;
