@@ -1,0 +1,143 @@
+"""Driver of confluent-kafka, the Python binding of librdkafka."""
+
+import functools
+import time
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
+
+from common import main, record, say, say_record
+
+
+def wait_all(futures):
+    for future in futures.values():
+        future.result(20)
+
+
+@functools.cache
+def admin(bootstrap):
+    """One client for the life of the process: answers are lost when it is collected before its futures."""
+    return AdminClient({"bootstrap.servers": bootstrap})
+
+
+def create(bootstrap, topic, partitions, *configs):
+    new = NewTopic(topic, int(partitions), 1, config=dict(pair.split("=", 1) for pair in configs))
+    wait_all(admin(bootstrap).create_topics([new]))
+    say(created=topic)
+
+
+def produce(bootstrap, topic, codec, acks, idempotent, count, base_ms):
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "compression.type": codec,
+            "acks": acks,
+            "enable.idempotence": idempotent == "1",
+            "linger.ms": 5,
+            # A batch wider than the records of one flight would hide faults in the order of batches.
+            "batch.num.messages": 50,
+        }
+    )
+    sent = {}
+
+    def delivered(i):
+        def report(error, message):
+            if error:
+                raise KafkaException(error)
+            sent[i] = (message.partition(), message.offset())
+
+        return report
+
+    for i in range(int(count)):
+        key, value, headers, timestamp = record(i, int(base_ms))
+        producer.produce(topic, value, key, on_delivery=delivered(i), timestamp=timestamp, headers=headers)
+        producer.poll(0)
+    if producer.flush(30):
+        raise TimeoutError("not all records were delivered within 30 s")
+    for i in range(int(count)):
+        say(i=i, partition=sent[i][0], offset=sent[i][1])
+
+
+def partitions_of(client, topic):
+    found = client.list_topics(topic, 20).topics[topic]
+    if found.error:
+        raise KafkaException(found.error)
+    return sorted(found.partitions)
+
+
+def consume(bootstrap, topic, count):
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False})
+    consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions_of(consumer, topic)])
+    left = int(count)
+    deadline = time.monotonic() + 20
+    while left and time.monotonic() < deadline:
+        message = consumer.poll(1)
+        if message is None:
+            continue
+        if message.error():
+            raise KafkaException(message.error())
+        say_record(
+            message.partition(), message.offset(), message.timestamp()[1], message.key(), message.value(), message.headers()
+        )
+        left -= 1
+    consumer.close()
+
+
+def member(bootstrap, topic, group):
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "session.timeout.ms": 6_000,
+            "heartbeat.interval.ms": 500,
+        }
+    )
+    consumer.subscribe([topic], on_assign=lambda _, assigned: say(assigned=sorted(p.partition for p in assigned)))
+    while True:
+        message = consumer.poll(1)
+        if message is None:
+            continue
+        if message.error():
+            raise KafkaException(message.error())
+        say(partition=message.partition(), offset=message.offset(), key=message.key().decode(), value=message.value().decode())
+        try:
+            consumer.commit(message=message, asynchronous=False)
+        except KafkaException as failure:
+            if failure.args[0].code() not in (KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS):
+                raise
+            continue  # a rebalance overtook us: the new owner reads the record again
+        say(committed=message.offset() + 1, partition=message.partition())
+
+
+def offsets(bootstrap, topic, timestamp):
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused"})
+    asked = [TopicPartition(topic, p, int(timestamp)) for p in partitions_of(consumer, topic)]
+    for hit in consumer.offsets_for_times(asked, 20):
+        say(partition=hit.partition, offset=hit.offset)
+
+
+def resource(topic, **entries):
+    return ConfigResource(ConfigResource.Type.TOPIC, topic, **entries)
+
+
+def configs(bootstrap, topic):
+    (future,) = admin(bootstrap).describe_configs([resource(topic)]).values()
+    say(configs={key: entry.value for key, entry in future.result(20).items()})
+
+
+def alter(bootstrap, topic, setting):
+    key, value = setting.split("=", 1)
+    entry = ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
+    wait_all(admin(bootstrap).incremental_alter_configs([resource(topic, incremental_configs=[entry])]))
+    say(altered=key)
+
+
+def delete(bootstrap, topic):
+    wait_all(admin(bootstrap).delete_topics([topic]))
+    say(deleted=topic)
+
+
+if __name__ == "__main__":
+    main({f.__name__: f for f in (create, produce, consume, member, offsets, configs, alter, delete)})
