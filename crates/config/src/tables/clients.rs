@@ -1,0 +1,65 @@
+//! Quotas, tiered storage, metrics.
+
+use crate::setting::{settings, words::*};
+
+settings! { BrokerConfig part 7 CLIENTS:
+    /// Samples kept to measure clients' rates.
+    quota_window_num: "quota.window.num", Int = 11, AtLeast(1), ReadOnly, Later;
+    /// Length of such a sample.
+    quota_window_size_seconds: "quota.window.size.seconds", Int = 1, AtLeast(1), ReadOnly, Later;
+    /// Samples kept to measure changes of metadata.
+    controller_quota_window_num: "controller.quota.window.num", Int = 11, AtLeast(1), ReadOnly, Later;
+    /// Length of such a sample.
+    controller_quota_window_size_seconds: "controller.quota.window.size.seconds", Int = 1, AtLeast(1), ReadOnly, Later;
+    /// Samples kept to measure replication.
+    replication_quota_window_num: "replication.quota.window.num", Int = 11, AtLeast(1), ReadOnly, Later;
+    /// Length of such a sample.
+    replication_quota_window_size_seconds: "replication.quota.window.size.seconds", Int = 1, AtLeast(1), ReadOnly, Later;
+    /// Samples kept to measure moves between data directories.
+    alter_log_dirs_replication_quota_window_num: "alter.log.dirs.replication.quota.window.num", Int = 11, AtLeast(1), ReadOnly, Later;
+    /// Length of such a sample.
+    alter_log_dirs_replication_quota_window_size_seconds: "alter.log.dirs.replication.quota.window.size.seconds", Int = 1, AtLeast(1), ReadOnly, Later;
+    /// Class that decides quotas.
+    client_quota_callback_class: "client.quota.callback.class", Class = null, Any, ReadOnly,
+        Accepted("no Java classes are loaded");
+    /// Allow topics with tiered storage.
+    remote_log_storage_system_enable: "remote.log.storage.system.enable", Boolean = false, Any, ReadOnly, Later;
+    /// Class of the remote store.
+    remote_log_storage_manager_class_name: "remote.log.storage.manager.class.name", MaybeText = null, Any, ReadOnly,
+        Accepted("no Java classes are loaded");
+    /// Path of that class.
+    remote_log_storage_manager_class_path: "remote.log.storage.manager.class.path", MaybeText = null, Any, ReadOnly,
+        Accepted("no Java classes are loaded");
+    /// How often segments are looked through for copying and deleting.
+    remote_log_manager_task_interval_ms: "remote.log.manager.task.interval.ms", Long = 30_000, AtLeast(1), ReadOnly, Later;
+    /// Threads that copy segments.
+    remote_log_manager_copier_thread_pool_size: "remote.log.manager.copier.thread.pool.size", Int = 10, AtLeast(1), ClusterWide, Later;
+    /// Threads that delete expired segments.
+    remote_log_manager_expiration_thread_pool_size: "remote.log.manager.expiration.thread.pool.size", Int = 10, AtLeast(1), ClusterWide, Later;
+    /// Threads of followers.
+    remote_log_manager_follower_thread_pool_size: "remote.log.manager.follower.thread.pool.size", Int = 2, AtLeast(1), ClusterWide, Later;
+    /// Threads that read remote segments.
+    remote_log_reader_threads: "remote.log.reader.threads", Int = 10, AtLeast(1), ClusterWide, Later;
+    /// Replicas of the topic that lists remote segments.
+    remote_log_metadata_topic_replication_factor: "rlmm.config.remote.log.metadata.topic.replication.factor", Short = 3, AtLeast(1), ReadOnly, Later;
+    /// Bytes kept locally with tiered storage; -2 means `log.retention.bytes`.
+    log_local_retention_bytes: "log.local.retention.bytes", Long = "-2", AtLeast(-2), ClusterWide, Later;
+    /// Time kept locally with tiered storage; -2 means the retention time.
+    log_local_retention_ms: "log.local.retention.ms", Long = "-2", AtLeast(-2), ClusterWide, Later;
+    /// Longest a fetch waits for remote data.
+    remote_fetch_max_wait_ms: "remote.fetch.max.wait.ms", Int = 500, AtLeast(1), ClusterWide, Later;
+    /// Classes that report metrics.
+    metric_reporters: "metric.reporters", List = "org.apache.kafka.common.metrics.JmxReporter", Any, ClusterWide,
+        Accepted("metrics are served at milena.http.listener");
+    /// Samples kept per metric.
+    metrics_num_samples: "metrics.num.samples", Int = 2, AtLeast(1), ReadOnly,
+        Accepted("metrics are served at milena.http.listener");
+    /// Length of such a sample.
+    metrics_sample_window_ms: "metrics.sample.window.ms", Long = 30_000, AtLeast(1), ReadOnly,
+        Accepted("metrics are served at milena.http.listener");
+    /// Detail of metrics.
+    metrics_recording_level: "metrics.recording.level", Text = "INFO", OneOf(&["INFO", "DEBUG", "TRACE"]), ReadOnly,
+        Accepted("metrics are served at milena.http.listener");
+    /// Largest push of metrics accepted from a client.
+    telemetry_max_bytes: "telemetry.max.bytes", Int = 1_048_576, AtLeast(1), ReadOnly, Later;
+}
