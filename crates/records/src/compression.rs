@@ -1,6 +1,15 @@
-//! The codecs of a batch's record section.
+//! The codecs of a batch's record section: their numbers and names here, their streams below.
+
+mod deflate;
+mod inflate;
+mod snappy;
 
 use std::fmt;
+
+pub(crate) use deflate::Deflater;
+pub use deflate::{Level, compress};
+pub(crate) use inflate::Inflater;
+pub use inflate::decompress;
 
 /// Codec of a batch's record section; the discriminant is bits 0 to 2 of the attributes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

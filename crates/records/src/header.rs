@@ -215,12 +215,10 @@ impl BatchHeader {
         self.attributes & !0b111_1111
     }
 
-    #[allow(dead_code)]
     pub(crate) fn set_compression(&mut self, codec: Compression) {
         self.attributes = (self.attributes & !0b111) | codec as i16;
     }
 
-    #[allow(dead_code)]
     pub(crate) fn set_timestamp_type(&mut self, kind: TimestampType) {
         match kind {
             TimestampType::CreateTime => self.attributes &= !Self::TIMESTAMP_TYPE,
@@ -228,12 +226,10 @@ impl BatchHeader {
         }
     }
 
-    #[allow(dead_code)]
     pub(crate) fn set_transactional(&mut self) {
         self.attributes |= Self::TRANSACTIONAL;
     }
 
-    #[allow(dead_code)]
     pub(crate) fn set_control(&mut self) {
         self.attributes |= Self::CONTROL;
     }

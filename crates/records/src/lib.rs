@@ -6,10 +6,31 @@
 
 #![warn(missing_docs)]
 
+mod batch;
+mod builder;
 mod compression;
+mod control;
+mod crc;
+mod error;
 mod header;
 mod ids;
+mod invalid;
+mod recompress;
+mod records;
+mod source;
+mod validate;
+mod varint;
+mod walk;
 
-pub use compression::Compression;
+pub use batch::{Batches, StoredBatch, batches};
+pub use builder::BatchBuilder;
+pub use compression::{Compression, Level, compress, decompress};
+pub use control::{ControlRecord, TransactionResult};
+pub use crc::CrcMismatch;
+pub use error::RecordsError;
 pub use header::{BatchHeader, HeaderError, TimestampType};
 pub use ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
+pub use invalid::{BatchFault, Invalid, RecordError, Rejection};
+pub use recompress::recompress;
+pub use records::{BatchRecords, Headers, OpenError, Record, RecordHeader, RecordIter};
+pub use validate::{MAX_RECORD_ERRORS, Rules, Validated, validate};
