@@ -1,0 +1,22 @@
+//! What the tests of this folder share: the schemas, and messages made up from them.
+//!
+//! The bytes come from the notation alone, not from generated code, so a mistake of the generator
+//! cannot hide itself.
+
+#![allow(dead_code)]
+
+#[path = "../../build/notation.rs"]
+pub mod notation;
+pub mod random;
+
+use notation::{Api, Role, Struct};
+
+/// Every schema, by API key.
+pub fn schemas() -> Vec<Api> {
+    notation::read_all(concat!(env!("CARGO_MANIFEST_DIR"), "/schema").as_ref()).unwrap()
+}
+
+/// The request or the response of an API.
+pub fn message(api: &Api, role: Role) -> &Struct {
+    api.structs.iter().find(|it| it.role == role).unwrap()
+}
