@@ -1,0 +1,348 @@
+//! The handle of a running group: propose, read, watch, change members.
+
+use crate::error::{ChangeError, ProposeError, ReadError};
+use crate::id::{GroupId, NodeId};
+use crate::inbound::Inbound;
+use crate::reads::Reads;
+use crate::state::Keeper;
+use crate::types::{Command, LogId, Raft, Types};
+use crate::wal::Wal;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ClientWriteError, Fatal, RaftError};
+use openraft::raft::TransferLeaderRequest;
+use openraft::{ChangeMembers, Instant};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::task::AbortHandle;
+
+/// Commands that may be on their way, in KiB of their bytes. Beyond it, proposers wait.
+const PROPOSED_KIB: usize = 64 << 10;
+
+/// A command that took effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Its position in the group's log.
+    pub index: u64,
+    /// The term in which it was written.
+    pub term: u64,
+    /// What the state machine answered.
+    pub answer: Bytes,
+}
+
+/// Who leads a group, as far as this node knows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeaderInfo {
+    /// The leader, if there is one.
+    pub leader: Option<NodeId>,
+    /// The newest term seen.
+    pub term: u64,
+    /// This node leads, and has applied everything that was committed before its term: its state
+    /// is complete, there is nothing to load. False for the moment between election and that.
+    pub is_self: bool,
+}
+
+/// A group as one of its members sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupStatus {
+    /// The group.
+    pub group: GroupId,
+    /// The leader, if known.
+    pub leader: Option<NodeId>,
+    /// The newest term seen.
+    pub term: u64,
+    /// Index of the last entry in this node's log.
+    pub last_index: Option<u64>,
+    /// Index up to which entries are committed, as far as this node knows.
+    pub committed_index: Option<u64>,
+    /// Index of the last entry that this node applied.
+    pub applied_index: Option<u64>,
+    /// Index of the newest durable snapshot here.
+    pub snapshot_index: Option<u64>,
+    /// Those who vote.
+    pub voters: BTreeSet<NodeId>,
+    /// Those who only listen.
+    pub learners: BTreeSet<NodeId>,
+    /// What each member has; known to the leader only, empty elsewhere.
+    pub replicas: BTreeMap<NodeId, ReplicaStatus>,
+}
+
+/// A member as the leader sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplicaStatus {
+    /// Index up to which its log is known to agree with the leader's.
+    pub matched_index: Option<u64>,
+    /// Time since it last answered; `None` for the leader itself and for one that never did.
+    pub silent_for: Option<Duration>,
+}
+
+/// A running group on this node. Clones are cheap and mean the same group.
+#[derive(Clone)]
+pub struct GroupHandle {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub group: GroupId,
+    pub node: NodeId,
+    pub raft: Raft,
+    pub wal: Arc<Wal>,
+    pub keeper: Arc<Keeper>,
+    pub leader: watch::Receiver<LeaderInfo>,
+    pub applied: watch::Receiver<Option<LogId>>,
+    pub reads: Reads,
+    pub inbound: Inbound,
+    pub tasks: Mutex<Vec<AbortHandle>>,
+    pub room: Semaphore,
+}
+
+impl GroupHandle {
+    pub(crate) fn new(mut inner: Inner) -> GroupHandle {
+        inner.room = Semaphore::new(PROPOSED_KIB);
+        GroupHandle { inner: Arc::new(inner) }
+    }
+
+    /// The group's id.
+    pub fn id(&self) -> GroupId {
+        self.inner.group
+    }
+
+    /// The node this is.
+    pub fn node_id(&self) -> NodeId {
+        self.inner.node
+    }
+
+    /// Proposes a command and waits until it is applied here. Waits as well while too much is on
+    /// its way. There is no time-out: a leader cut off from the others keeps what it accepted
+    /// until it hears of the next one. Giving up waiting does not withdraw the command.
+    pub async fn propose(&self, command: Bytes) -> Result<Applied, ProposeError> {
+        let _room = self.room_for(&command).await?;
+        match self.inner.raft.client_write(Command(command)).await {
+            Ok(done) => Ok(applied(done.log_id, done.data)),
+            Err(RaftError::APIError(error)) => Err(not_applied(error)),
+            Err(RaftError::Fatal(fatal)) => Err(ProposeError::Stopped { reason: self.why(&fatal) }),
+        }
+    }
+
+    /// Proposes commands together, in order. Each has its own outcome; there is no atomicity
+    /// between them.
+    pub async fn propose_many(&self, commands: Vec<Bytes>) -> Vec<Result<Applied, ProposeError>> {
+        let count = commands.len();
+        let all_failed = |error: ProposeError| std::iter::repeat_n(Err(error), count).collect();
+        let mut room = Vec::new();
+        for command in &commands {
+            match self.room_for(command).await {
+                Ok(permit) => room.push(permit),
+                Err(error) => return all_failed(error),
+            }
+        }
+        let mut answers = match self.inner.raft.client_write_many(commands.into_iter().map(Command)).await {
+            Ok(answers) => answers,
+            Err(fatal) => return all_failed(ProposeError::Stopped { reason: self.why(&fatal) }),
+        };
+        let mut outcomes = Vec::with_capacity(count);
+        while let Some(answer) = answers.next().await {
+            outcomes.push(match answer {
+                Ok(Ok(done)) => Ok(applied(done.log_id, done.response)),
+                Ok(Err(error)) => Err(not_applied(error)),
+                Err(fatal) => Err(ProposeError::Stopped { reason: self.why(&fatal) }),
+            });
+        }
+        let missing = Err(ProposeError::Stopped { reason: self.stop_reason().unwrap_or_else(shutdown) });
+        outcomes.resize(count, missing);
+        outcomes
+    }
+
+    /// Waits until this node, as the leader, has applied everything that was committed when the
+    /// call was made; reads of the state machine are then linearizable. Answers the index.
+    /// Concurrent callers share one round of heartbeats.
+    pub async fn read_index(&self) -> Result<u64, ReadError> {
+        match self.inner.reads.index().await {
+            Some(answer) => answer,
+            None => Err(ReadError::Stopped { reason: self.stop_reason().unwrap_or_else(shutdown) }),
+        }
+    }
+
+    /// Who leads, now and later.
+    pub fn leader(&self) -> watch::Receiver<LeaderInfo> {
+        self.inner.leader.clone()
+    }
+
+    /// Index of the last applied entry, 0 before the first.
+    pub fn applied_index(&self) -> u64 {
+        self.inner.applied.borrow().map_or(0, |at| at.index())
+    }
+
+    /// Waits until the entry at `index` is applied here, as leader or follower. `false` if the
+    /// group stopped before.
+    pub async fn wait_applied(&self, index: u64) -> bool {
+        let mut applied = self.inner.applied.clone();
+        applied.wait_for(|at| at.is_some_and(|at| at.index() >= index)).await.is_ok()
+    }
+
+    /// What this node knows about the group.
+    pub fn status(&self) -> GroupStatus {
+        let metrics = self.inner.raft.metrics();
+        let now = metrics.borrow_watched();
+        let membership = now.membership_config.membership();
+        let mut replicas = BTreeMap::new();
+        if let Some(replication) = &now.replication {
+            for (node, matched) in replication {
+                let heard = now.heartbeat.as_ref().and_then(|heard| heard.get(node).copied().flatten());
+                let silent_for = heard.filter(|_| *node != self.inner.node).map(|at| at.elapsed());
+                replicas
+                    .insert(*node, ReplicaStatus { matched_index: matched.map(|at| at.index()), silent_for });
+            }
+        }
+        GroupStatus {
+            group: self.inner.group,
+            leader: now.current_leader,
+            term: now.current_term,
+            last_index: now.last_log_index,
+            committed_index: now.local_committed.map(|at| at.index()),
+            applied_index: now.last_applied.map(|at| at.index()),
+            snapshot_index: now.snapshot.map(|at| at.index()),
+            voters: membership.voter_ids().collect(),
+            learners: membership.learner_ids().collect(),
+            replicas,
+        }
+    }
+
+    /// Adds a member that listens and does not vote; waits until it has nearly caught up. The
+    /// network must be able to reach it already. Only the leader can.
+    pub async fn add_learner(&self, node: NodeId) -> Result<(), ChangeError> {
+        self.changed(self.inner.raft.add_learner(node, (), true).await)
+    }
+
+    /// Makes exactly `voters` the voters: learners among them are promoted, other voters leave
+    /// the group. Goes through a joint configuration and returns when it is left.
+    pub async fn change_voters(&self, voters: BTreeSet<NodeId>) -> Result<(), ChangeError> {
+        self.changed(self.inner.raft.change_membership(voters, false).await)
+    }
+
+    /// Removes learners.
+    pub async fn remove_learners(&self, nodes: BTreeSet<NodeId>) -> Result<(), ChangeError> {
+        self.changed(self.inner.raft.change_membership(ChangeMembers::RemoveNodes(nodes), false).await)
+    }
+
+    /// Hands the leadership to `to`, if it is up to date. Watch [`GroupHandle::leader`] for the
+    /// outcome.
+    pub async fn transfer_leadership(&self, to: NodeId) -> Result<(), ChangeError> {
+        let stopped = |fatal| ChangeError::Stopped { reason: self.why(&fatal) };
+        self.inner.raft.trigger().transfer_leader(to).await.map_err(stopped)
+    }
+
+    /// On evidence that the leader is dead (its connections were refused, not merely slow):
+    /// stops honouring its lease, and `successor` campaigns at once. To be called on every
+    /// survivor with the same successor. Wrong evidence only costs a living leader its office.
+    pub async fn leader_died(&self, leader: NodeId, successor: NodeId) -> Result<(), ChangeError> {
+        let vote = {
+            let metrics = self.inner.raft.server_metrics();
+            let now = metrics.borrow_watched();
+            if now.current_leader != Some(leader) {
+                return Ok(());
+            }
+            now.vote
+        };
+        let request = TransferLeaderRequest::new(vote, successor, None);
+        match self.inner.raft.handle_transfer_leader(request).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(ChangeError::Refused(error.to_string())),
+            Err(fatal) => Err(ChangeError::Stopped { reason: self.why(&fatal) }),
+        }
+    }
+
+    /// Asks for a snapshot now, without waiting for it.
+    pub async fn trigger_snapshot(&self) -> Result<(), ChangeError> {
+        let stopped = |fatal| ChangeError::Stopped { reason: self.why(&fatal) };
+        self.inner.raft.trigger().snapshot().await.map_err(stopped)
+    }
+
+    /// Why the group stopped by itself; `None` while it runs, and after a shutdown.
+    pub fn stop_reason(&self) -> Option<String> {
+        let metrics = self.inner.raft.metrics();
+        let state = metrics.borrow_watched().running_state.clone();
+        match state {
+            Ok(()) | Err(Fatal::Stopped) => self.disk_failure(),
+            Err(fatal) => Some(self.why(&fatal)),
+        }
+    }
+
+    /// Waits until the group stops, and says why: a fault, or `shutdown`.
+    pub async fn stopped(&self) -> String {
+        let mut leader = self.inner.leader.clone();
+        // The watch ends with the task that follows the consensus core.
+        while leader.changed().await.is_ok() {}
+        self.stop_reason().unwrap_or_else(shutdown)
+    }
+
+    /// Stops the group: proposals fail, state is stored and flushed.
+    pub async fn shutdown(&self) {
+        let inner = &self.inner;
+        inner.inbound.remove(inner.group);
+        // An error means that the core had panicked, which it has logged.
+        let _ = inner.raft.shutdown().await;
+        for task in inner.tasks.lock().unwrap().drain(..) {
+            task.abort();
+        }
+        if let Err(error) = inner.keeper.stop().await {
+            tracing::warn!(group = %inner.group, %error, "applied state not flushed at shutdown");
+        }
+    }
+
+    async fn room_for(&self, command: &Bytes) -> Result<SemaphorePermit<'_>, ProposeError> {
+        if command.len() > crate::MAX_COMMAND {
+            return Err(ProposeError::TooLarge { size: command.len(), max: crate::MAX_COMMAND });
+        }
+        let permits = (command.len() / 1024 + 1) as u32;
+        self.inner.room.acquire_many(permits).await.map_err(|_| ProposeError::Stopped { reason: shutdown() })
+    }
+
+    fn changed<T>(
+        &self,
+        result: Result<T, RaftError<Types, ClientWriteError<Types>>>,
+    ) -> Result<(), ChangeError> {
+        match result {
+            Ok(_) => Ok(()),
+            Err(RaftError::Fatal(fatal)) => Err(ChangeError::Stopped { reason: self.why(&fatal) }),
+            Err(RaftError::APIError(error)) => Err(match error {
+                ClientWriteError::ForwardToLeader(forward) => {
+                    ChangeError::NotLeader { leader: forward.leader_id }
+                }
+                ClientWriteError::LogEntryDiscarded(_) => ChangeError::Indeterminate,
+                other => ChangeError::Refused(other.to_string()),
+            }),
+        }
+    }
+
+    fn why(&self, fatal: &Fatal<Types>) -> String {
+        match (self.disk_failure(), fatal) {
+            (Some(reason), _) => reason,
+            (None, Fatal::Stopped) => shutdown(),
+            (None, other) => other.to_string(),
+        }
+    }
+
+    fn disk_failure(&self) -> Option<String> {
+        self.inner.wal.failure().or_else(|| self.inner.keeper.failure())
+    }
+}
+
+fn shutdown() -> String {
+    "shutdown".to_owned()
+}
+
+fn applied(at: LogId, answer: Bytes) -> Applied {
+    Applied { index: at.index(), term: at.committed_leader_id().term, answer }
+}
+
+fn not_applied(error: ClientWriteError<Types>) -> ProposeError {
+    match error {
+        ClientWriteError::ForwardToLeader(forward) => ProposeError::NotLeader { leader: forward.leader_id },
+        // The other kinds belong to membership changes and preconditions, which commands have not.
+        _ => ProposeError::Indeterminate,
+    }
+}

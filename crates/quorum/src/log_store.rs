@@ -1,0 +1,151 @@
+//! openraft's log storage on top of one group's part of the [`Wal`].
+
+use crate::convert::{entry_from_raw, entry_to_raw, log_id_of, position, stored_vote, vote_of};
+use crate::id::GroupId;
+use crate::types::{Entry, LogId, Types, Vote};
+use crate::wal::{RawEntry, Wal};
+use futures_util::Stream;
+use futures_util::stream;
+use openraft::storage::{IOFlushed, RaftLogStorage};
+use openraft::{LogState, OptionalSend, RaftLogReader};
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+use tokio::sync::{Semaphore, oneshot};
+
+/// Most bytes of entries in one read: also the size of a message to a follower.
+const READ_BYTES: usize = 1 << 20;
+
+/// Bytes that may wait for the disk, in KiB. Beyond it, appends wait.
+pub(crate) const QUEUED_KIB: usize = 32 << 10;
+
+/// One group's log. Clones read the same log.
+#[derive(Clone)]
+pub(crate) struct LogStore {
+    wal: Arc<Wal>,
+    group: u8,
+    /// Shared by all groups: a KiB each.
+    queue: Arc<Semaphore>,
+}
+
+impl LogStore {
+    pub(crate) fn new(wal: Arc<Wal>, group: GroupId, queue: Arc<Semaphore>) -> Self {
+        LogStore { wal, group: group.0, queue }
+    }
+
+    fn read(&self, start: u64, end: u64, max_bytes: usize) -> io::Result<Vec<Entry>> {
+        self.wal.read(self.group, start, end, max_bytes)?.into_iter().map(entry_from_raw).collect()
+    }
+}
+
+fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
+    let start = match range.start_bound() {
+        Bound::Included(at) => *at,
+        Bound::Excluded(at) => at.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(at) => at.saturating_add(1),
+        Bound::Excluded(at) => *at,
+        Bound::Unbounded => u64::MAX,
+    };
+    (start, end)
+}
+
+impl RaftLogReader<Types> for LogStore {
+    async fn try_get_log_entries<RB>(&mut self, range: RB) -> io::Result<Vec<Entry>>
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let (start, end) = bounds(&range);
+        self.read(start, end, usize::MAX)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+        self.read(start, end, READ_BYTES)
+    }
+
+    /// The entries a part at a time, so that catching up does not hold the whole log in memory.
+    async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = io::Result<Entry>> + OptionalSend
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let (start, end) = bounds(&range);
+        let log = self.clone();
+        let mut next = start;
+        let mut part = Vec::new().into_iter();
+        stream::iter(std::iter::from_fn(move || {
+            if part.len() == 0 && next < end {
+                part = match log.read(next, end, READ_BYTES) {
+                    Ok(entries) => entries.into_iter(),
+                    Err(error) => {
+                        next = end;
+                        return Some(Err(error));
+                    }
+                };
+                next = if part.len() == 0 { end } else { next + part.len() as u64 };
+            }
+            part.next().map(Ok)
+        }))
+    }
+
+    async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
+        Ok(self.wal.positions(self.group).vote.map(vote_of))
+    }
+}
+
+impl RaftLogStorage<Types> for LogStore {
+    type LogReader = LogStore;
+
+    async fn get_log_state(&mut self) -> io::Result<LogState<Types>> {
+        let at = self.wal.positions(self.group);
+        Ok(LogState { last_purged_log_id: at.purged.map(log_id_of), last_log_id: at.last.map(log_id_of) })
+    }
+
+    async fn get_log_reader(&mut self) -> LogStore {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        let (done, durable) = oneshot::channel();
+        let done = Box::new(move |result| {
+            // The waiting side is gone only when the group is being stopped.
+            let _ = done.send(result);
+        });
+        self.wal.save_vote(self.group, stored_vote(vote), done)?;
+        durable.await.map_err(|_| io::Error::other("the log is closed"))?
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
+        self.wal.save_committed(self.group, committed.map(position))
+    }
+
+    async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
+        Ok(self.wal.positions(self.group).committed.map(log_id_of))
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> io::Result<()>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<RawEntry> = entries.into_iter().map(entry_to_raw).collect();
+        let bytes: usize = entries.iter().map(|entry| entry.payload.len() + 64).sum();
+        let permits = (bytes / 1024 + 1).min(QUEUED_KIB) as u32;
+        let room = self.queue.clone().acquire_many_owned(permits).await.map_err(io::Error::other)?;
+        let done = Box::new(move |result| {
+            drop(room);
+            callback.io_completed(result);
+        });
+        self.wal.append(self.group, entries, done)
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
+        self.wal.truncate_after(self.group, last.map(position))
+    }
+
+    async fn purge(&mut self, upto: LogId) -> io::Result<()> {
+        self.wal.purge(self.group, position(upto))
+    }
+}

@@ -1,0 +1,291 @@
+//! This process's part of every group: directories, log, groups.
+
+use crate::config::NodeConfig;
+use crate::convert::{log_id_from, log_id_of, stored_membership_from};
+use crate::disk::{Disk, RealDisk};
+use crate::error::OpenError;
+use crate::group::{GroupHandle, Inner, LeaderInfo};
+use crate::id::GroupId;
+use crate::inbound::Inbound;
+use crate::leadership::follow;
+use crate::log_store::{LogStore, QUEUED_KIB};
+use crate::machine::StateMachine;
+use crate::maintenance::{Rules, tend};
+use crate::message;
+use crate::outbound::Outbound;
+use crate::reads::Reads;
+use crate::state::{Applier, GroupTree, Keeper, KeeperSetup, Limits, SnapshotFile, StateStore, restore};
+use crate::types::{LogId, Raft, StoredMembership};
+use crate::wal::Wal;
+use openraft::errors::{InitializeError, RaftError};
+use openraft::{Config, SnapshotPolicy};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use tokio::sync::{Semaphore, watch};
+
+pub use crate::wal::Recovery;
+
+/// An open data directory and the groups that run on it. Clones mean the same node.
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<NodeInner>,
+}
+
+struct NodeInner {
+    config: NodeConfig,
+    disk: Arc<dyn Disk>,
+    raft_dir: PathBuf,
+    wal: Arc<Wal>,
+    state: StateStore,
+    log_queue: Arc<Semaphore>,
+    inbound: Inbound,
+    started: Mutex<BTreeSet<GroupId>>,
+    groups: Mutex<Vec<GroupHandle>>,
+    recovery: Recovery,
+}
+
+impl Node {
+    /// Opens the directory: replays the log, opens the applied state. Nothing runs yet but the
+    /// log's writer.
+    pub async fn open(config: NodeConfig) -> Result<Node, OpenError> {
+        Node::open_on(Arc::new(RealDisk), config).await
+    }
+
+    pub(crate) async fn open_on(disk: Arc<dyn Disk>, config: NodeConfig) -> Result<Node, OpenError> {
+        config.check()?;
+        let opened = tokio::task::spawn_blocking(move || NodeInner::open(disk, config)).await;
+        match opened {
+            Ok(inner) => Ok(Node { inner: Arc::new(inner?) }),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    /// Starts a group. `machine` is restored from the stored pairs before this returns. If this
+    /// node is the only member, it is also elected, and has applied everything in its log.
+    pub async fn start(&self, group: GroupId, machine: impl StateMachine) -> Result<GroupHandle, OpenError> {
+        if !self.inner.started.lock().unwrap().insert(group) {
+            return Err(OpenError::AlreadyRunning(group.name()));
+        }
+        let handle = self.inner.start(group, Box::new(machine)).await?;
+        self.inner.groups.lock().unwrap().push(handle.clone());
+        Ok(handle)
+    }
+
+    /// Serves requests of other nodes.
+    pub fn inbound(&self) -> Inbound {
+        self.inner.inbound.clone()
+    }
+
+    /// What was found in the log at the start.
+    pub fn recovery(&self) -> &Recovery {
+        &self.inner.recovery
+    }
+
+    /// Stops all groups, stores and flushes everything.
+    pub async fn shutdown(&self) {
+        let groups = std::mem::take(&mut *self.inner.groups.lock().unwrap());
+        for group in groups {
+            group.shutdown().await;
+        }
+        let wal = self.inner.wal.clone();
+        // It joins the writer, which panics only where that was logged.
+        let _ = tokio::task::spawn_blocking(move || wal.close()).await;
+    }
+}
+
+impl NodeInner {
+    fn open(disk: Arc<dyn Disk>, config: NodeConfig) -> Result<NodeInner, OpenError> {
+        let raft_dir = config.data_dir.join("raft");
+        let state_dir = config.data_dir.join("state");
+        disk.create_dir(&raft_dir).map_err(OpenError::io("create", &raft_dir))?;
+        disk.sync_dir(&config.data_dir).map_err(OpenError::io("flush", &config.data_dir))?;
+        let (wal, recovery) = Wal::open(disk.clone(), &raft_dir, config.segment_bytes)?;
+        let (state, _aside) = StateStore::open(&state_dir, wal.identity(), config.state_cache_bytes)?;
+        Ok(NodeInner {
+            inbound: Inbound::new(disk.clone(), raft_dir.clone()),
+            config,
+            disk,
+            raft_dir,
+            wal: Arc::new(wal),
+            state,
+            log_queue: Arc::new(Semaphore::new(QUEUED_KIB)),
+            started: Mutex::default(),
+            groups: Mutex::default(),
+            recovery,
+        })
+    }
+
+    async fn start(
+        &self,
+        group: GroupId,
+        mut machine: Box<dyn StateMachine>,
+    ) -> Result<GroupHandle, OpenError> {
+        let failed = |reason: String| OpenError::Group { group: group.name(), reason };
+        let loaded = self.load(group)?;
+        let Loaded { tree, applied, snapshot } = loaded;
+        let (last, membership) = position_of(&applied).map_err(|error| failed(error.to_string()))?;
+        let pairs = tree.pairs();
+        let restored =
+            tokio::task::spawn_blocking(move || restore(&mut *machine, pairs, last).map(|()| machine));
+        let machine = match restored.await {
+            Ok(machine) => machine.map_err(|error| failed(error.to_string()))?,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+        let keeper = Keeper::spawn(KeeperSetup {
+            group,
+            disk: self.disk.clone(),
+            dir: self.raft_dir.clone(),
+            tree,
+            applied,
+            snapshot,
+            limits: Limits { bytes: self.config.snapshot_bytes, entries: self.config.snapshot_entries },
+        });
+        let keeper = Arc::new(keeper.map_err(|error| failed(error.to_string()))?);
+        let (told, applied) = watch::channel(None);
+        let applier = Applier::new(machine, keeper.clone(), last, membership, told);
+        let log = LogStore::new(self.wal.clone(), group, self.log_queue.clone());
+        let network = Outbound { group, network: self.config.network.clone() };
+        let config = self.raft_config(group)?;
+        let raft = Raft::new(self.config.node_id, config, network, log, applier).await;
+        let raft = raft.map_err(|error| failed(error.to_string()))?;
+        self.inbound.add(group, raft.clone());
+        self.initialize(group, &raft).await?;
+        let handle = self.handle(group, raft, keeper, applied);
+        self.wait_until_leading(&handle).await?;
+        Ok(handle)
+    }
+
+    fn handle(
+        &self,
+        group: GroupId,
+        raft: Raft,
+        keeper: Arc<Keeper>,
+        applied: watch::Receiver<Option<LogId>>,
+    ) -> GroupHandle {
+        let (told, leader) = watch::channel(LeaderInfo::default());
+        let max_segments = (self.config.snapshot_bytes / self.config.segment_bytes) as u32 + 2;
+        let rules = Rules { keep_entries: self.config.keep_entries, max_segments };
+        let follower = tokio::spawn(follow(group, self.config.node_id, raft.clone(), applied.clone(), told));
+        let tender = tokio::spawn(tend(group, raft.clone(), self.wal.clone(), keeper.progress(), rules));
+        GroupHandle::new(Inner {
+            group,
+            node: self.config.node_id,
+            reads: Reads::spawn(raft.clone(), applied.clone()),
+            raft,
+            wal: self.wal.clone(),
+            keeper,
+            leader,
+            applied,
+            inbound: self.inbound.clone(),
+            tasks: Mutex::new(vec![follower.abort_handle(), tender.abort_handle()]),
+            room: Semaphore::new(0),
+        })
+    }
+
+    /// The stored state and the snapshot of a group, as far as they can be read; together with
+    /// the log they must be complete.
+    fn load(&self, group: GroupId) -> Result<Loaded, OpenError> {
+        let path = SnapshotFile::path(&self.raft_dir, group);
+        let files = self.disk.list(&self.raft_dir).map_err(OpenError::io("list", &self.raft_dir))?;
+        self.delete_leftovers(group, &files);
+        let mut snapshot = None;
+        if files.contains(&path) {
+            match SnapshotFile::open(&*self.disk, &path, group) {
+                Ok(found) => snapshot = Some(found),
+                Err(error) => tracing::error!(path = %path.display(), %error, "snapshot cannot be read"),
+            }
+        }
+        let failed =
+            |error: std::io::Error| OpenError::Group { group: group.name(), reason: error.to_string() };
+        let (tree, applied) = self.state.group(group).map_err(failed)?;
+        let covered = |last: Option<LogId>| last.map(|last| last.index());
+        let in_snapshot = covered(snapshot.as_ref().and_then(|snapshot| snapshot.meta.last_log_id));
+        let have = in_snapshot.max(covered(applied.last.map(log_id_from)));
+        if let Some(purged) = self.wal.positions(group.0).purged.map(log_id_of)
+            && have < Some(purged.index())
+        {
+            let have = have.unwrap_or(0);
+            return Err(OpenError::StateMissing { group: group.name(), purged: purged.index(), have });
+        }
+        Ok(Loaded { tree, applied, snapshot })
+    }
+
+    /// Deletes snapshots that a crash left half written or half received.
+    fn delete_leftovers(&self, group: GroupId, files: &[PathBuf]) {
+        let prefix = format!("{}.snapshot.", group.name());
+        for file in files {
+            let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.starts_with(&prefix)
+                && let Err(error) = self.disk.remove(file)
+            {
+                tracing::warn!(path = %file.display(), %error, "unfinished snapshot not deleted");
+            }
+        }
+    }
+
+    /// Forms the group if its log is empty and this node was told with whom.
+    async fn initialize(&self, group: GroupId, raft: &Raft) -> Result<(), OpenError> {
+        let voters = &self.config.initial_voters;
+        if voters.is_empty() {
+            return Ok(());
+        }
+        let members: BTreeMap<_, ()> = voters.iter().map(|id| (*id, ())).collect();
+        match raft.initialize(members).await {
+            // Not allowed: it has been formed before.
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(error) => Err(OpenError::Group { group: group.name(), reason: error.to_string() }),
+        }
+    }
+
+    /// A node without peers is elected as soon as it runs; waits for that.
+    async fn wait_until_leading(&self, handle: &GroupHandle) -> Result<(), OpenError> {
+        let status = handle.status();
+        let alone = BTreeSet::from([self.config.node_id]);
+        let formed_alone = status.voters.is_empty() && self.config.initial_voters == alone;
+        if !formed_alone && (status.voters != alone || !status.learners.is_empty()) {
+            return Ok(());
+        }
+        let mut leader = handle.leader();
+        let leads = leader.wait_for(|info| info.is_self).await.map(|_| ());
+        leads.map_err(|_| OpenError::Group {
+            group: handle.id().name(),
+            reason: handle.stop_reason().unwrap_or_else(|| "stopped".to_owned()),
+        })
+    }
+
+    fn raft_config(&self, group: GroupId) -> Result<Arc<Config>, OpenError> {
+        let timers = self.config.timers;
+        let config = Config {
+            cluster_name: group.name(),
+            heartbeat_interval: timers.heartbeat_ms,
+            election_timeout_min: timers.election_min_ms,
+            election_timeout_max: timers.election_max_ms,
+            max_payload_entries: 4096,
+            // `maintenance` decides about snapshots and purges.
+            snapshot_policy: SnapshotPolicy::Never,
+            max_in_snapshot_log_to_keep: u64::MAX,
+            replication_lag_threshold: self.config.keep_entries.max(1),
+            // `leadership` turns it on as soon as there is somebody else.
+            enable_tick: false,
+            enable_pre_vote: Some(true),
+            // A leader that comes back asks for votes like anybody else.
+            enable_leader_restore: Some(false),
+            backoff: "10ms 20ms 40ms ...200ms".to_owned(),
+            ..Config::default()
+        };
+        let config = config.validate().map_err(|error| OpenError::Config(error.to_string()))?;
+        Ok(Arc::new(config))
+    }
+}
+
+struct Loaded {
+    tree: GroupTree,
+    applied: message::Applied,
+    snapshot: Option<SnapshotFile>,
+}
+
+fn position_of(applied: &message::Applied) -> std::io::Result<(Option<LogId>, StoredMembership)> {
+    let membership = stored_membership_from(applied.membership_at, applied.membership.clone())?;
+    Ok((applied.last.map(log_id_from), membership))
+}

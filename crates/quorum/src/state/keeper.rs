@@ -1,0 +1,293 @@
+//! The thread that keeps a group's applied state on disk: batches into sled, snapshots into files.
+
+use super::snapshot::SnapshotFile;
+use super::store::GroupTree;
+use crate::convert::{log_id_to, meta_to, stored_membership_from};
+use crate::disk::Disk;
+use crate::id::GroupId;
+use crate::machine::Change;
+use crate::message::Applied;
+use crate::types::{LogId, SnapshotMeta};
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+
+/// Changes that may wait to be stored, in KiB. Beyond it, applying waits.
+const QUEUED_KIB: usize = 32 << 10;
+/// Changes stored in one batch of sled.
+const BATCH_BYTES: usize = 4 << 20;
+/// Applied entries reach the disk this long after the last one at the latest; a crash of the
+/// process before costs applying them again, nothing else.
+const FLUSH_AFTER: Duration = Duration::from_millis(500);
+
+/// When a snapshot is due.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub bytes: u64,
+    pub entries: u64,
+}
+
+/// What the keeper tells about its work.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Enough was applied since the last snapshot.
+    pub snapshot_due: bool,
+    /// Position of the newest durable snapshot.
+    pub snapshot: Option<LogId>,
+}
+
+/// Entries that were applied: what they changed, and where they led.
+pub(crate) struct AppliedBatch {
+    pub changes: Vec<Change>,
+    pub last: LogId,
+    /// The membership as of `last`, if these entries changed it.
+    pub membership: Option<SnapshotMeta>,
+    pub entries: u64,
+    /// Length of the commands and of the changes.
+    pub bytes: u64,
+}
+
+enum Job {
+    Store(AppliedBatch, OwnedSemaphorePermit),
+    Snapshot(oneshot::Sender<io::Result<SnapshotFile>>),
+    Install(SnapshotFile, oneshot::Sender<io::Result<SnapshotFile>>),
+    Stop(oneshot::Sender<io::Result<()>>),
+}
+
+/// Handle of the thread. Jobs are done in the order they were given.
+pub(crate) struct Keeper {
+    jobs: Mutex<Sender<Job>>,
+    queue: Arc<Semaphore>,
+    current: Arc<Mutex<Option<SnapshotFile>>>,
+    progress: watch::Receiver<Progress>,
+    failure: Arc<Mutex<Option<String>>>,
+}
+
+/// What a keeper works with.
+pub(crate) struct KeeperSetup {
+    pub group: GroupId,
+    pub disk: Arc<dyn Disk>,
+    /// Directory of the snapshot files.
+    pub dir: PathBuf,
+    pub tree: GroupTree,
+    pub applied: Applied,
+    pub snapshot: Option<SnapshotFile>,
+    pub limits: Limits,
+}
+
+impl Keeper {
+    pub(crate) fn spawn(setup: KeeperSetup) -> io::Result<Keeper> {
+        let (jobs, received) = channel();
+        let current = Arc::new(Mutex::new(setup.snapshot.clone()));
+        let snapshot = setup.snapshot.as_ref().and_then(|snapshot| snapshot.meta.last_log_id);
+        let (told, progress) = watch::channel(Progress { snapshot_due: false, snapshot });
+        let failure = Arc::new(Mutex::new(None));
+        let worker = Worker {
+            setup,
+            received,
+            current: current.clone(),
+            told,
+            failure: failure.clone(),
+            since: Limits { bytes: 0, entries: 0 },
+            dirty: false,
+        };
+        let name = format!("state-{}", worker.setup.group.0);
+        thread::Builder::new().name(name).stack_size(1 << 20).spawn(move || worker.run())?;
+        Ok(Keeper {
+            jobs: Mutex::new(jobs),
+            queue: Arc::new(Semaphore::new(QUEUED_KIB)),
+            current,
+            progress,
+            failure,
+        })
+    }
+
+    /// Stores what a batch changed, some time soon. Waits while too much is queued.
+    pub(crate) async fn store(&self, batch: AppliedBatch) -> io::Result<()> {
+        let permits = (batch.bytes / 1024 + 1).min(QUEUED_KIB as u64) as u32;
+        let room = self.queue.clone().acquire_many_owned(permits).await.map_err(io::Error::other)?;
+        self.give(Job::Store(batch, room))
+    }
+
+    /// Asks for a snapshot of everything given to [`Keeper::store`] so far.
+    pub(crate) fn snapshot(&self) -> io::Result<oneshot::Receiver<io::Result<SnapshotFile>>> {
+        let (done, answer) = oneshot::channel();
+        self.give(Job::Snapshot(done))?;
+        Ok(answer)
+    }
+
+    /// Replaces the state by a snapshot, durably.
+    pub(crate) async fn install(&self, snapshot: SnapshotFile) -> io::Result<SnapshotFile> {
+        let (done, answer) = oneshot::channel();
+        self.give(Job::Install(snapshot, done))?;
+        answer.await.map_err(|_| self.gone())?
+    }
+
+    /// Stores and flushes everything, and ends the thread.
+    pub(crate) async fn stop(&self) -> io::Result<()> {
+        let (done, answer) = oneshot::channel();
+        self.give(Job::Stop(done))?;
+        answer.await.map_err(|_| self.gone())?
+    }
+
+    /// The newest durable snapshot.
+    pub(crate) fn current_snapshot(&self) -> Option<SnapshotFile> {
+        self.current.lock().unwrap().clone()
+    }
+
+    pub(crate) fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// Why the keeper stopped, if a disk made it.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap().clone()
+    }
+
+    fn give(&self, job: Job) -> io::Result<()> {
+        self.jobs.lock().unwrap().send(job).map_err(|_| self.gone())
+    }
+
+    fn gone(&self) -> io::Error {
+        io::Error::other(self.failure().unwrap_or_else(|| "the group has stopped".to_owned()))
+    }
+}
+
+struct Worker {
+    setup: KeeperSetup,
+    received: Receiver<Job>,
+    current: Arc<Mutex<Option<SnapshotFile>>>,
+    told: watch::Sender<Progress>,
+    failure: Arc<Mutex<Option<String>>>,
+    /// Applied since the last snapshot.
+    since: Limits,
+    /// Stored, but not flushed.
+    dirty: bool,
+}
+
+impl Worker {
+    fn run(mut self) {
+        if let Err(error) = self.work() {
+            let (group, dir) = (self.setup.group, self.setup.dir.display());
+            tracing::error!(%group, %error, "applied state cannot be stored, stopping");
+            *self.failure.lock().unwrap() = Some(format!("applied state of {group} beside {dir}: {error}"));
+        }
+    }
+
+    fn work(&mut self) -> io::Result<()> {
+        let mut next = None;
+        while let Some(job) = next.take().or_else(|| self.wait()) {
+            match job {
+                Job::Store(batch, room) => next = self.store(batch, room)?,
+                Job::Snapshot(done) => {
+                    let snapshot = self.write_snapshot();
+                    // Whoever asked may be gone; the snapshot is good all the same.
+                    let _ = done.send(snapshot);
+                }
+                Job::Install(snapshot, done) => {
+                    let installed = self.install(snapshot);
+                    let _ = done.send(installed);
+                }
+                Job::Stop(done) => {
+                    let flushed = self.setup.tree.flush();
+                    let _ = done.send(flushed);
+                    return Ok(());
+                }
+            }
+        }
+        self.setup.tree.flush()
+    }
+
+    /// The next job; `None` when nobody can give one any more. Flushes when it becomes quiet.
+    fn wait(&mut self) -> Option<Job> {
+        if self.dirty {
+            match self.received.recv_timeout(FLUSH_AFTER) {
+                Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.dirty = false;
+                    if let Err(error) = self.setup.tree.flush() {
+                        // It will fail for good with the next batch if it matters; until then
+                        // the log holds everything.
+                        tracing::warn!(group = %self.setup.group, %error, "applied state not flushed");
+                    }
+                }
+            }
+        }
+        self.received.recv().ok()
+    }
+
+    /// Stores a batch together with those that wait behind it. Gives back the first other job.
+    fn store(&mut self, batch: AppliedBatch, room: OwnedSemaphorePermit) -> io::Result<Option<Job>> {
+        let mut bytes = batch.bytes as usize;
+        let mut batches = vec![batch];
+        let mut rooms = vec![room];
+        let mut other = None;
+        while bytes < BATCH_BYTES
+            && let Ok(job) = self.received.try_recv()
+        {
+            match job {
+                Job::Store(batch, room) => {
+                    bytes += batch.bytes as usize;
+                    batches.push(batch);
+                    rooms.push(room);
+                }
+                job => {
+                    other = Some(job);
+                    break;
+                }
+            }
+        }
+        for batch in &batches {
+            self.since.entries += batch.entries;
+            self.since.bytes += batch.bytes;
+            self.setup.applied.last = Some(log_id_to(&batch.last));
+            if let Some(meta) = &batch.membership {
+                let meta = meta_to(meta);
+                (self.setup.applied.membership_at, self.setup.applied.membership) =
+                    (meta.membership_at, meta.membership);
+            }
+        }
+        self.setup.tree.store(batches.iter().flat_map(|batch| &batch.changes), &self.setup.applied)?;
+        self.dirty = true;
+        let limits = self.setup.limits;
+        let due = self.since.entries >= limits.entries || self.since.bytes >= limits.bytes;
+        self.told.send_if_modified(|told| due && !std::mem::replace(&mut told.snapshot_due, true));
+        Ok(other)
+    }
+
+    fn write_snapshot(&mut self) -> io::Result<SnapshotFile> {
+        let applied = self.setup.applied.clone();
+        let meta = SnapshotMeta {
+            last_log_id: applied.last.map(crate::convert::log_id_from),
+            last_membership: stored_membership_from(applied.membership_at, applied.membership)?,
+        };
+        let setup = &self.setup;
+        let snapshot = SnapshotFile::write(&*setup.disk, &setup.dir, setup.group, meta, setup.tree.pairs())?;
+        self.adopt(snapshot.clone());
+        Ok(snapshot)
+    }
+
+    fn install(&mut self, snapshot: SnapshotFile) -> io::Result<SnapshotFile> {
+        let setup = &mut self.setup;
+        let snapshot = snapshot.rename(&*setup.disk, &setup.dir, setup.group)?;
+        let meta = meta_to(&snapshot.meta);
+        let applied =
+            Applied { last: meta.last, membership_at: meta.membership_at, membership: meta.membership };
+        setup.tree.replace(snapshot.pairs()?, &applied)?;
+        setup.applied = applied;
+        self.adopt(snapshot.clone());
+        Ok(snapshot)
+    }
+
+    fn adopt(&mut self, snapshot: SnapshotFile) {
+        self.since = Limits { bytes: 0, entries: 0 };
+        let at = snapshot.meta.last_log_id;
+        *self.current.lock().unwrap() = Some(snapshot);
+        self.told.send_replace(Progress { snapshot_due: false, snapshot: at });
+    }
+}
