@@ -109,15 +109,21 @@ impl Reader {
 
     /// Unsigned LEB128 of at most 32 bits: lengths, tags and counts of flexible versions.
     pub fn varuint(&mut self) -> Result<u32> {
-        let mut value = 0u32;
-        for place in 0..5 {
-            let [byte] = self.array_of::<1>()?;
+        // Nearly all fit into one byte.
+        let [first] = self.array_of()?;
+        if first < 0x80 { Ok(u32::from(first)) } else { self.long_varuint(first) }
+    }
+
+    fn long_varuint(&mut self, first: u8) -> Result<u32> {
+        let mut value = u32::from(first & 0x7f);
+        for place in 1..5 {
+            let [byte] = self.array_of()?;
             let bits = u32::from(byte & 0x7f);
             if place == 4 && bits > 0x0f {
                 break;
             }
             value |= bits << (7 * place);
-            if byte & 0x80 == 0 {
+            if byte < 0x80 {
                 return Ok(value);
             }
         }
