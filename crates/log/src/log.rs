@@ -1,0 +1,267 @@
+//! One partition's log: its segments in order, its bounds, and what other files of this crate add to it.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use milena_partition::ProducerEntry;
+use milena_records::{LeaderEpoch, Offset};
+
+use crate::checkpoint::{self, Durability};
+use crate::config::LogConfig;
+use crate::epochs::{EpochCache, EpochEnd};
+use crate::error::Error;
+use crate::flush::FlushState;
+use crate::names::{self, SNAPSHOT, TopicId};
+use crate::read::Hints;
+use crate::segment::{Place, Segment};
+use crate::snapshot;
+use crate::storage::Storage;
+
+/// File of the topic id in a partition's directory.
+pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
+/// File of the leader epochs.
+pub(crate) const EPOCHS: &str = "leader-epoch-checkpoint";
+/// Producer snapshots kept.
+const SNAPSHOTS_KEPT: usize = 2;
+
+/// The log of one partition. Idle, it holds no descriptor, no thread and about a kilobyte.
+///
+/// Offsets below `log_start` are gone, those from `log_end` on do not exist yet. How far readers may see
+/// (high watermark, last stable offset) is the owner's knowledge and comes as an argument.
+#[derive(Debug)]
+pub struct Log {
+    pub(crate) storage: Arc<Storage>,
+    pub(crate) dir: Box<Path>,
+    pub(crate) topic_id: TopicId,
+    pub(crate) config: Arc<LogConfig>,
+    /// Never empty; the last one is active. Bases grow strictly.
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) log_start: Offset,
+    pub(crate) log_end: Offset,
+    pub(crate) epochs: EpochCache,
+    /// The epochs differ from their file.
+    pub(crate) epochs_changed: bool,
+    /// Offsets of the producer snapshots on disk, oldest first.
+    pub(crate) snapshots: Vec<Offset>,
+    /// Bases of segments renamed to `.deleted`, with the time of it.
+    pub(crate) deleted: Vec<(Offset, i64)>,
+    pub(crate) flush: Arc<Mutex<FlushState>>,
+    pub(crate) hints: Arc<Mutex<Hints>>,
+    /// A fault left files and memory apart.
+    pub(crate) offline: bool,
+}
+
+impl Log {
+    /// Makes the directory of a new partition and its first, empty segment at offset 0.
+    ///
+    /// Nothing is synced here, so that a thousand partitions are created in well under a second. The topic id
+    /// becomes durable before the first record is written, or earlier by [`Log::flush_handle`].
+    pub fn create(
+        storage: &Arc<Storage>,
+        dir: &Path,
+        topic_id: TopicId,
+        config: Arc<LogConfig>,
+        now_ms: i64,
+    ) -> Result<Self, Error> {
+        storage.fs.create_dir(dir).map_err(Error::io("create", dir))?;
+        let metadata = format!("version: 0\ntopic_id: {topic_id}\n");
+        let path = dir.join(PARTITION_METADATA);
+        checkpoint::replace(&*storage.fs, &path, metadata.as_bytes(), Durability::Later)?;
+        let place = Place { storage, dir };
+        let segment = Segment::create(place, Offset::ZERO, now_ms)?;
+        Ok(Self {
+            storage: Arc::clone(storage),
+            dir: dir.into(),
+            topic_id,
+            config,
+            segments: vec![segment],
+            log_start: Offset::ZERO,
+            log_end: Offset::ZERO,
+            epochs: EpochCache::default(),
+            epochs_changed: false,
+            snapshots: Vec::new(),
+            deleted: Vec::new(),
+            flush: Arc::new(Mutex::new(FlushState::new(Offset::ZERO, true))),
+            hints: Arc::default(),
+            offline: false,
+        })
+    }
+
+    /// The topic this partition belongs to, as its directory says.
+    pub fn topic_id(&self) -> TopicId {
+        self.topic_id
+    }
+
+    /// The partition's directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// First offset that can be read.
+    pub fn log_start(&self) -> Offset {
+        self.log_start
+    }
+
+    /// Offset of the next record to be appended.
+    pub fn log_end(&self) -> Offset {
+        self.log_end
+    }
+
+    /// Everything below this offset is durable.
+    pub fn recovery_point(&self) -> Offset {
+        self.flush.lock().expect("no panic while the lock is held").recovery_point
+    }
+
+    /// Bytes of batches on disk, removed segments not counted.
+    pub fn size_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.size).sum()
+    }
+
+    /// Number of segments, the active one included.
+    pub fn segment_count(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Settings in force.
+    pub fn config(&self) -> &Arc<LogConfig> {
+        &self.config
+    }
+
+    /// New settings; they apply from the next call on.
+    pub fn set_config(&mut self, config: Arc<LogConfig>) {
+        self.config = config;
+    }
+
+    /// The leader epochs of this log.
+    pub fn epochs(&self) -> &EpochCache {
+        &self.epochs
+    }
+
+    /// Where `epoch` ends here (LE-1); see [`EpochCache::end_offset_of`].
+    pub fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> Option<EpochEnd> {
+        self.epochs.end_offset_of(epoch, self.log_end)
+    }
+
+    /// Notes that this replica leads from its log end on in `epoch`, even if nothing gets written (KAFKA-7415).
+    ///
+    /// The file follows with the next append, flush or close: until then no record depends on it. Batches
+    /// that carry a new epoch are noted by [`Log::append`] itself.
+    pub fn assign_epoch(&mut self, epoch: LeaderEpoch) {
+        self.epochs_changed |= self.epochs.assign(epoch, self.log_end);
+    }
+
+    /// Writes the producers as of `offset` to a `.snapshot` file; the newest two are kept.
+    ///
+    /// Wanted after an append that rolled (its `offset` is the log end then) and on a clean stop, which is
+    /// [`Log::close`]. Not synced: a snapshot that a power failure destroys only means a longer replay.
+    pub fn take_snapshot(&mut self, entries: &[ProducerEntry], offset: Offset) -> Result<(), Error> {
+        let path = names::file(&self.dir, offset, SNAPSHOT);
+        checkpoint::replace(&*self.storage.fs, &path, &snapshot::encode(entries), Durability::Later)?;
+        self.snapshots.retain(|known| *known != offset);
+        self.snapshots.push(offset);
+        self.snapshots.sort_unstable();
+        while self.snapshots.len() > SNAPSHOTS_KEPT {
+            self.remove_snapshot(0)?;
+        }
+        Ok(())
+    }
+
+    /// Closes the active segment and begins a new one at the log end; nothing if the active one is empty.
+    pub fn roll(&mut self, now_ms: i64) -> Result<bool, Error> {
+        self.check_online()?;
+        if self.active().size == 0 {
+            return Ok(false);
+        }
+        self.roll_at(self.log_end, now_ms)?;
+        Ok(true)
+    }
+
+    /// Ends the life of this log in good order: everything durable, indexes complete, a producer snapshot
+    /// at the log end, so that the next open reads next to nothing. Returns the recovery point, the log end.
+    pub fn close(mut self, entries: &[ProducerEntry]) -> Result<Offset, Error> {
+        self.check_online()?;
+        let end = self.log_end;
+        if !self.snapshots.contains(&end) && (end > Offset::ZERO || !entries.is_empty()) {
+            self.take_snapshot(entries, end)?;
+        }
+        let (storage, dir) = (Arc::clone(&self.storage), self.dir.clone());
+        let place = Place { storage: &storage, dir: &dir };
+        let newest = self.segments.last_mut().expect("never empty");
+        newest.seal(place)?;
+        let unsynced = self.flush.lock().expect("no panic while the lock is held").needs_sync(end);
+        if unsynced || self.epochs_changed {
+            self.flush
+                .lock()
+                .expect("no panic while the lock is held")
+                .sealed
+                .push(self.active().base_offset);
+            self.flush_handle()?.run()?;
+        }
+        Ok(end)
+    }
+
+    pub(crate) fn remove_snapshot(&mut self, at: usize) -> Result<(), Error> {
+        let path = names::file(&self.dir, self.snapshots.remove(at), SNAPSHOT);
+        match self.storage.fs.remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn roll_at(&mut self, base: Offset, now_ms: i64) -> Result<(), Error> {
+        let place = Place { storage: &self.storage, dir: &self.dir };
+        let active = self.segments.last_mut().expect("never empty");
+        active.seal(place)?;
+        let sealed = active.base_offset;
+        self.segments.push(Segment::create(place, base, now_ms)?);
+        let mut flush = self.flush.lock().expect("no panic while the lock is held");
+        flush.sealed.push(sealed);
+        flush.names_changed = true;
+        Ok(())
+    }
+
+    /// Writes the epochs if they differ from their file, durable or not as asked.
+    pub(crate) fn save_epochs(&mut self, durability: Durability) -> Result<(), Error> {
+        if self.epochs_changed {
+            let path = self.dir.join(EPOCHS);
+            checkpoint::replace(&*self.storage.fs, &path, self.epochs.encode().as_bytes(), durability)?;
+            self.epochs_changed = false;
+            let mut flush = self.flush.lock().expect("no panic while the lock is held");
+            flush.epochs_unsynced = durability == Durability::Later;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_online(&self) -> Result<(), Error> {
+        let failed = self.offline || self.flush.lock().expect("no panic while the lock is held").failed;
+        if failed { Err(Error::Offline { dir: self.dir.to_path_buf() }) } else { Ok(()) }
+    }
+
+    pub(crate) fn place(&self) -> Place<'_> {
+        Place { storage: &self.storage, dir: &self.dir }
+    }
+
+    pub(crate) fn active(&self) -> &Segment {
+        self.segments.last().expect("never empty")
+    }
+
+    /// Index of the segment that holds `offset` or would: the last one that does not begin behind it.
+    pub(crate) fn segment_of(&self, offset: Offset) -> usize {
+        self.segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1)
+    }
+
+    /// Offset behind the last that segment number `at` may hold.
+    pub(crate) fn segment_end(&self, at: usize) -> Offset {
+        self.segments.get(at + 1).map_or(self.log_end, |next| next.base_offset)
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        for segment in &self.segments {
+            segment.forget(&self.storage);
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! One segment: a `.log` file of batches, its two sparse indexes, and what is kept of them in memory.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use milena_records::{BatchHeader, Offset};
+
+use crate::cache::FileKey;
+use crate::config::LogConfig;
+use crate::entries::{Entries, Entry};
+use crate::error::Error;
+use crate::fs::{File, Open, read_exact_at};
+use crate::names::{self, DELETED, INDEX, LOG, TIME_INDEX};
+use crate::storage::Storage;
+
+/// A record time and the offset it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimestampOffset {
+    /// Milliseconds since 1970, -1 for none.
+    pub timestamp: i64,
+    /// The offset, -1 for none.
+    pub offset: Offset,
+}
+
+impl TimestampOffset {
+    /// No record has a time.
+    pub const NONE: Self = Self { timestamp: -1, offset: Offset::NONE };
+}
+
+/// Entry of `.index`: a batch begins at `position` whose last offset is the segment's base plus `relative`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IndexEntry {
+    pub relative: u32,
+    pub position: u32,
+}
+
+impl Entry for IndexEntry {
+    const SIZE: usize = 8;
+
+    fn encode(self, into: &mut Vec<u8>) {
+        into.extend_from_slice(&self.relative.to_be_bytes());
+        into.extend_from_slice(&self.position.to_be_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Self {
+        let (relative, position) = bytes.split_at(4);
+        Self { relative: big_endian(relative), position: big_endian(position) }
+    }
+}
+
+/// Entry of `.timeindex`: up to the batch that ends at `relative`, no record is newer than `timestamp`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimeEntry {
+    pub timestamp: i64,
+    pub relative: u32,
+}
+
+impl Entry for TimeEntry {
+    const SIZE: usize = 12;
+
+    fn encode(self, into: &mut Vec<u8>) {
+        into.extend_from_slice(&self.timestamp.to_be_bytes());
+        into.extend_from_slice(&self.relative.to_be_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Self {
+        let (timestamp, relative) = bytes.split_at(8);
+        let timestamp = i64::from_be_bytes(timestamp.try_into().expect("split at eight bytes"));
+        Self { timestamp, relative: big_endian(relative) }
+    }
+}
+
+fn big_endian(bytes: &[u8]) -> u32 {
+    u32::from_be_bytes(bytes.try_into().expect("an entry has four bytes here"))
+}
+
+/// Where a log's files are: its directory, and the storage that opens them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub storage: &'a Storage,
+    pub dir: &'a Path,
+}
+
+impl Place<'_> {
+    pub fn path(&self, offset: Offset, suffix: &str) -> PathBuf {
+        names::file(self.dir, offset, suffix)
+    }
+}
+
+/// What an append needs to know of a batch to place and index it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchExtent {
+    pub last_offset: Offset,
+    pub max_timestamp: i64,
+    pub size: u64,
+}
+
+impl From<&BatchHeader> for BatchExtent {
+    fn from(header: &BatchHeader) -> Self {
+        Self {
+            last_offset: header.last_offset(),
+            max_timestamp: header.max_timestamp,
+            size: header.total_size() as u64,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Segment {
+    /// Least offset it may hold, and its file name.
+    pub base_offset: Offset,
+    /// Bytes of whole batches in `.log`.
+    pub size: u64,
+    /// When it was created or opened; rolling goes by this where batches carry no time.
+    pub created_ms: i64,
+    /// When it was last appended to; retention goes by this where batches carry no time.
+    pub modified_ms: i64,
+    /// Max timestamp of its first batch, if it has one.
+    pub first_timestamp: Option<i64>,
+    /// Largest max timestamp of its batches, and the last offset of the first batch that has it.
+    pub newest: TimestampOffset,
+    pub index: Entries<IndexEntry>,
+    pub times: Entries<TimeEntry>,
+    since_index_entry: u64,
+    log_key: FileKey,
+    index_key: FileKey,
+    time_key: FileKey,
+}
+
+impl Segment {
+    /// An empty segment with its files; leftovers of the same name are emptied.
+    pub fn create(place: Place<'_>, base_offset: Offset, now_ms: i64) -> Result<Self, Error> {
+        let segment = Self::new(place, base_offset, now_ms);
+        for (_, suffix) in segment.keys() {
+            let path = place.path(base_offset, suffix);
+            // Not through the cache: most of many new partitions stay idle for a while.
+            place.storage.fs.open(&path, Open::Truncate).map_err(Error::io("create", &path))?;
+        }
+        Ok(segment)
+    }
+
+    /// An empty segment in memory.
+    pub fn new(place: Place<'_>, base_offset: Offset, now_ms: i64) -> Self {
+        let files = &place.storage.files;
+        Self {
+            base_offset,
+            size: 0,
+            created_ms: now_ms,
+            modified_ms: now_ms,
+            first_timestamp: None,
+            newest: TimestampOffset::NONE,
+            index: Entries::new(),
+            times: Entries::new(),
+            since_index_entry: 0,
+            log_key: files.new_key(),
+            index_key: files.new_key(),
+            time_key: files.new_key(),
+        }
+    }
+
+    /// Largest record time that retention goes by.
+    pub fn largest_timestamp(&self) -> i64 {
+        if self.newest.timestamp >= 0 { self.newest.timestamp } else { self.modified_ms }
+    }
+
+    /// Notes a batch that has been written at the end of the segment.
+    pub fn note(&mut self, batch: BatchExtent, index_interval: u32) {
+        if self.size == 0 {
+            self.first_timestamp = Some(batch.max_timestamp).filter(|time| *time >= 0);
+        }
+        if batch.max_timestamp > self.newest.timestamp {
+            self.newest = TimestampOffset { timestamp: batch.max_timestamp, offset: batch.last_offset };
+        }
+        if self.since_index_entry > u64::from(index_interval) {
+            self.index
+                .push(IndexEntry { relative: self.relative(batch.last_offset), position: self.size as u32 });
+            self.push_time();
+            self.since_index_entry = 0;
+        }
+        self.since_index_entry += batch.size;
+        self.size += batch.size;
+    }
+
+    /// The position of the last indexed batch; what follows it must be walked to know the segment's end.
+    pub fn last_indexed(&self) -> u64 {
+        self.index.last().map_or(0, |entry| u64::from(entry.position))
+    }
+
+    /// Whether the last index entry points to the batch that it says it does.
+    pub fn last_entry_matches(&self, log: &dyn File) -> bool {
+        let Some(last) = self.index.last() else { return true };
+        let header = read_exact_at(log, u64::from(last.position), BatchHeader::SIZE).ok();
+        let header = header.and_then(|bytes| BatchHeader::parse(&bytes).ok());
+        header.is_some_and(|header| header.last_offset() == self.absolute(last.relative))
+    }
+
+    /// Takes size, end and times over from the index up to its last entry, to walk on from there.
+    pub fn rewind_to_index(&mut self) {
+        self.size = self.last_indexed();
+        self.since_index_entry = 0;
+        self.newest = self.times.last().map_or(TimestampOffset::NONE, |last| TimestampOffset {
+            timestamp: last.timestamp,
+            offset: self.absolute(last.relative),
+        });
+    }
+
+    /// Learns the time of the first batch, which a walk that begins later does not see.
+    pub fn load_first_timestamp(&mut self, place: Place<'_>) -> Result<(), Error> {
+        if self.first_timestamp.is_none() && self.size >= BatchHeader::SIZE as u64 {
+            let file = self.log_file(place)?;
+            let bytes = read_exact_at(&*file, 0, BatchHeader::SIZE)
+                .map_err(Error::io("read", &place.path(self.base_offset, LOG)))?;
+            let first = BatchHeader::parse(&bytes).ok().map(|header| header.max_timestamp);
+            self.first_timestamp = first.filter(|time| *time >= 0);
+        }
+        Ok(())
+    }
+
+    /// Byte from which a walk finds the first batch that ends at or behind `offset`.
+    pub fn floor_position(&self, place: Place<'_>, offset: Offset) -> Result<u64, Error> {
+        if self.index.len() == 0 {
+            return Ok(0);
+        }
+        let target = self.relative(offset);
+        let search = || {
+            let file = self.index_file(place)?;
+            let after = self.index.partition_point(&*file, |entry| entry.relative <= target)?;
+            after.checked_sub(1).map(|at| self.index.get(&*file, at)).transpose()
+        };
+        let entry = search().map_err(Error::io("look up in", &place.path(self.base_offset, INDEX)))?;
+        Ok(entry.map_or(0, |entry| u64::from(entry.position)))
+    }
+
+    /// An offset before which no record is as new as `timestamp`, by the time index.
+    pub fn floor_of_time(&self, place: Place<'_>, timestamp: i64) -> Result<Offset, Error> {
+        if self.times.len() == 0 {
+            return Ok(self.base_offset);
+        }
+        let search = || {
+            let file = self.time_file(place)?;
+            let after = self.times.partition_point(&*file, |entry| entry.timestamp <= timestamp)?;
+            after.checked_sub(1).map(|at| self.times.get(&*file, at)).transpose()
+        };
+        let entry = search().map_err(Error::io("look up in", &place.path(self.base_offset, TIME_INDEX)))?;
+        Ok(entry.map_or(self.base_offset, |entry| self.absolute(entry.relative)))
+    }
+
+    /// Writes index entries if enough have gathered.
+    pub fn write_due_entries(&mut self, place: Place<'_>) -> Result<(), Error> {
+        if self.index.is_due() || self.times.is_due() { self.write_entries(place) } else { Ok(()) }
+    }
+
+    /// Writes all index entries.
+    pub fn write_entries(&mut self, place: Place<'_>) -> Result<(), Error> {
+        let mut write = || {
+            if self.index.is_pending() {
+                let file = self.index_file(place)?;
+                self.index.write_pending(&*file)?;
+            }
+            if self.times.is_pending() {
+                let file = self.time_file(place)?;
+                self.times.write_pending(&*file)?;
+            }
+            Ok(())
+        };
+        write().map_err(Error::io("write the indexes of", &place.path(self.base_offset, LOG)))
+    }
+
+    /// No batch will follow: the newest time becomes the last entry of the time index, and all is written.
+    pub fn seal(&mut self, place: Place<'_>) -> Result<(), Error> {
+        self.push_time();
+        self.write_entries(place)
+    }
+
+    /// Forgets all index entries, on disk, too, so that a walk from the start finds them anew.
+    pub fn reset(&mut self, place: Place<'_>) -> Result<(), Error> {
+        self.size = 0;
+        self.since_index_entry = 0;
+        self.first_timestamp = None;
+        self.newest = TimestampOffset::NONE;
+        self.index = Entries::new();
+        self.times = Entries::new();
+        for (key, suffix) in [(self.index_key, INDEX), (self.time_key, TIME_INDEX)] {
+            let path = place.path(self.base_offset, suffix);
+            place.storage.files.remove(key);
+            place.storage.fs.open(&path, Open::Truncate).map_err(Error::io("reset", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Drops index entries of batches that end at or behind `end`.
+    pub fn truncate_entries(&mut self, place: Place<'_>, end: Offset) -> Result<(), Error> {
+        let target = self.relative(end);
+        let mut cut = || {
+            let file = self.index_file(place)?;
+            let kept = self.index.partition_point(&*file, |entry| entry.relative < target)?;
+            self.index.truncate(&*file, kept)?;
+            let file = self.time_file(place)?;
+            let kept = self.times.partition_point(&*file, |entry| entry.relative < target)?;
+            self.times.truncate(&*file, kept)
+        };
+        cut().map_err(Error::io("truncate the indexes of", &place.path(self.base_offset, LOG)))
+    }
+
+    /// Closes what is open and renames the files, so that they can be unlinked later.
+    pub fn rename_deleted(&self, place: Place<'_>) -> Result<(), Error> {
+        self.forget(place.storage);
+        for (_, suffix) in self.keys().into_iter().rev() {
+            let from = place.path(self.base_offset, suffix);
+            let to = place.path(self.base_offset, &format!("{suffix}.{DELETED}"));
+            match place.storage.fs.rename(&from, &to) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("rename", &from)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes what is open.
+    pub fn forget(&self, storage: &Storage) {
+        for (key, _) in self.keys() {
+            storage.files.remove(key);
+        }
+    }
+
+    /// The open `.log` file.
+    pub fn log_file(&self, place: Place<'_>) -> Result<Arc<dyn File>, Error> {
+        self.open(place, self.log_key, LOG).map_err(|error| {
+            let path = place.path(self.base_offset, LOG);
+            Error::Io { action: "open", path, offset: None, source: error }
+        })
+    }
+
+    /// The open `.index` file.
+    pub fn index_file(&self, place: Place<'_>) -> io::Result<Arc<dyn File>> {
+        self.open(place, self.index_key, INDEX)
+    }
+
+    /// The open `.timeindex` file.
+    pub fn time_file(&self, place: Place<'_>) -> io::Result<Arc<dyn File>> {
+        self.open(place, self.time_key, TIME_INDEX)
+    }
+
+    fn open(&self, place: Place<'_>, key: FileKey, suffix: &str) -> io::Result<Arc<dyn File>> {
+        place.storage.files.get(key, || {
+            // Indexes may be missing; they are only hints. Batches are not.
+            let how = if suffix == LOG { Open::Existing } else { Open::Create };
+            place.storage.fs.open(&place.path(self.base_offset, suffix), how)
+        })
+    }
+
+    fn push_time(&mut self) {
+        let last = self.times.last().map_or(-1, |last| last.timestamp);
+        if self.newest.timestamp > last {
+            let relative = self.relative(self.newest.offset);
+            self.times.push(TimeEntry { timestamp: self.newest.timestamp, relative });
+        }
+    }
+
+    /// Whether `offset` can be told from the base in an index.
+    pub fn can_index(&self, offset: Offset) -> bool {
+        (0..=i64::from(i32::MAX)).contains(&(offset.0 - self.base_offset.0))
+    }
+
+    fn relative(&self, offset: Offset) -> u32 {
+        (offset.0 - self.base_offset.0).clamp(0, i64::from(u32::MAX)) as u32
+    }
+
+    fn absolute(&self, relative: u32) -> Offset {
+        self.base_offset + i64::from(relative)
+    }
+
+    fn keys(&self) -> [(FileKey, &'static str); 3] {
+        [(self.log_key, LOG), (self.index_key, INDEX), (self.time_key, TIME_INDEX)]
+    }
+
+    /// Whether the indexes have no room for another entry (DS-1).
+    pub fn indexes_full(&self, config: &LogConfig) -> bool {
+        let limit = config.segment_index_bytes as usize;
+        self.index.len() >= limit / IndexEntry::SIZE || self.times.len() + 1 >= limit / TimeEntry::SIZE
+    }
+}
