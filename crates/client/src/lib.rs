@@ -1,1 +1,24 @@
-//! A small Kafka client: the command line, tests and benchmarks speak through it.
+//! A small Kafka client: the command line, tests, benchmarks and drills speak through it.
+//!
+//! [`Client`] sends any request of `milena-wire` to the broker it belongs to; [`Producer`] and
+//! [`Consumer`] are built on it. It is made for people who debug brokers: what it sends is what was asked
+//! for, errors say what to do, and all that it holds is bounded by its options. Left to others: TLS and
+//! SASL, transactions, the newer group protocol, cooperative rebalancing.
+
+mod address;
+mod client;
+mod connection;
+mod error;
+mod metadata;
+mod options;
+mod retry;
+mod target;
+mod transport;
+mod versions;
+
+pub use client::Client;
+pub use error::Error;
+pub use metadata::{Broker, Metadata, Partition, Topic};
+pub use options::ClientOptions;
+pub use target::Target;
+pub use versions::BrokerVersions;
