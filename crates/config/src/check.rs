@@ -38,11 +38,10 @@ impl Check {
             (Self::Between(_, max), Value::Long(it)) if it > max => {
                 refuse(format!("Value must be no more than {max}"))
             }
-            // A NaN fails both comparisons, so the test is for "inside".
-            (Self::Ratio(min, _), Value::Double(it)) if !(*it >= *min) => {
+            (Self::Ratio(min, _), Value::Double(it)) if it.is_nan() || it < min => {
                 refuse(format!("Value must be at least {}", java_double(*min)))
             }
-            (Self::Ratio(_, max), Value::Double(it)) if *it > *max => {
+            (Self::Ratio(_, max), Value::Double(it)) if it > max => {
                 refuse(format!("Value must be no more than {}", java_double(*max)))
             }
             (Self::OneOf(valid), Value::Text(it)) if !valid.contains(&it.as_str()) => {
