@@ -29,6 +29,8 @@ mod groups;
 mod refusal;
 mod settings;
 mod stored;
+#[cfg(test)]
+mod tests;
 
 pub use command::{Command, DecodeError};
 pub use consumer_protocol::subscribed_topics;

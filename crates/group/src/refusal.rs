@@ -42,6 +42,10 @@ pub enum Refusal {
     /// OFFSET_METADATA_TOO_LARGE (12): longer than `offset.metadata.max.bytes`; of one partition.
     #[error("offset metadata is too long")]
     OffsetMetadataTooLarge,
+    /// UNKNOWN_SERVER_ERROR (-1): members or assignments do not fit into one entry of the log, as in Kafka when the
+    /// group's record is above `message.max.bytes` (OC-5).
+    #[error("group's members or assignments are too large to be stored")]
+    TooLarge,
     /// COORDINATOR_NOT_AVAILABLE (15): the change may or may not have been made; ask again.
     #[error("coordinator could not complete the request")]
     CoordinatorNotAvailable,

@@ -23,8 +23,15 @@ pub struct Settings {
     pub max_waiting_requests: usize,
     /// Most member ids given out and not yet used, over all groups; ours.
     pub max_pending_members: usize,
-    /// Most bytes of metadata and assignments in one join or sync; ours, below the Raft log's entry limit.
-    pub max_member_bytes: usize,
+    /// Most bytes of all members' protocols, and of all assignments, in one group; ours, below the largest entry of
+    /// the Raft log.
+    pub max_group_bytes: usize,
+    /// Most bytes of offset commits that wait for the log; ours.
+    pub max_queued_commit_bytes: usize,
+    /// Most OffsetCommit requests in one entry of the log.
+    pub max_batch_commits: usize,
+    /// A batch of commits is closed when it has at least this many bytes.
+    pub max_batch_bytes: usize,
 }
 
 impl Default for Settings {
@@ -40,7 +47,10 @@ impl Default for Settings {
             new_member_join_timeout_ms: 300_000,
             max_waiting_requests: 100_000,
             max_pending_members: 50_000,
-            max_member_bytes: 64 * 1024 * 1024,
+            max_group_bytes: 32 * 1024 * 1024,
+            max_queued_commit_bytes: 64 * 1024 * 1024,
+            max_batch_commits: 4_096,
+            max_batch_bytes: 512 * 1024,
         }
     }
 }

@@ -7,6 +7,7 @@ mod pairs;
 
 use std::collections::BTreeMap;
 
+pub(crate) use expiry::Subscription;
 pub use offsets::Committed;
 pub use pairs::RestoreError;
 

@@ -1,0 +1,6 @@
+//! Tests of the whole crate: scripts that read like a conversation, and properties over random ones.
+
+mod lab;
+mod properties;
+mod script;
+mod scripts;
