@@ -22,7 +22,7 @@ pub fn table(apis: &[Api]) -> String {
     out
 }
 
-fn doc_lines(out: &mut String, docs: &[String], indent: &str) {
+fn doc_lines<'a>(out: &mut String, docs: impl IntoIterator<Item = &'a String>, indent: &str) {
     for line in docs {
         writeln!(out, "{indent}///{line}").unwrap();
     }
@@ -39,7 +39,8 @@ fn api_key(out: &mut String, apis: &[Api]) {
          #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]\n#[repr(i16)]\npub enum ApiKey {\n",
     );
     for api in apis {
-        doc_lines(out, &api.docs[..api.docs.len().min(1)], "    ");
+        let summary = api.docs.iter().take_while(|line| !line.is_empty());
+        doc_lines(out, summary, "    ");
         writeln!(out, "    {} = {},", api.name, api.key).unwrap();
     }
     let all = lines(apis, |api| format!("        ApiKey::{},", api.name));
