@@ -30,7 +30,7 @@ var franz = commands{
 		}[a[2]]
 		acks := map[string]kgo.Acks{"0": kgo.NoAck(), "1": kgo.LeaderAck(), "all": kgo.AllISRAcks()}[a[3]]
 		options := []kgo.Opt{kgo.SeedBrokers(a[0]), kgo.ProducerBatchCompression(codec), kgo.RequiredAcks(acks),
-			kgo.ProducerLinger(5 * time.Millisecond), kgo.RecordDeliveryTimeout(30 * time.Second)}
+			kgo.ProducerLinger(5 * time.Millisecond)}
 		if a[4] == "0" {
 			options = append(options, kgo.DisableIdempotentWrite())
 		}
@@ -39,6 +39,9 @@ var franz = commands{
 			return err
 		}
 		defer client.Close()
+		// Not kgo.RecordDeliveryTimeout: that counts from the records' time stamps, which the suite sets to the past.
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
 		base := int64(number(a[6]))
 		results := make([]*kgo.Record, number(a[5]))
 		failures := make(chan error, len(results))
@@ -46,7 +49,7 @@ var franz = commands{
 			key, value, header := content(i)
 			results[i] = &kgo.Record{Topic: a[1], Key: []byte(key), Value: []byte(value), Timestamp: time.UnixMilli(base + int64(i)),
 				Headers: []kgo.RecordHeader{{Key: "h", Value: []byte(header)}}}
-			client.Produce(context.Background(), results[i], func(_ *kgo.Record, err error) { failures <- err })
+			client.Produce(ctx, results[i], func(_ *kgo.Record, err error) { failures <- err })
 		}
 		for range results {
 			if err := <-failures; err != nil {

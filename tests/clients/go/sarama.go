@@ -20,6 +20,7 @@ func saramaConfig() *sarama.Config {
 	config.Consumer.Offsets.AutoCommit.Enable = false
 	config.Consumer.Group.Session.Timeout = 6 * time.Second
 	config.Consumer.Group.Heartbeat.Interval = 500 * time.Millisecond
+	config.Consumer.Group.Rebalance.Timeout = 6 * time.Second
 	config.Producer.Return.Successes = true
 	return config
 }

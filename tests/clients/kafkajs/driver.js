@@ -36,7 +36,8 @@ const commands = {
   async create(bootstrap, topic, partitions, ...configs) {
     const configEntries = configs.map((pair) => ({ name: pair.split('=')[0], value: pair.split('=')[1] }))
     const topics = [{ topic, numPartitions: Number(partitions), configEntries }]
-    await withAdmin(bootstrap, (admin) => admin.createTopics({ topics }))
+    const made = await withAdmin(bootstrap, (admin) => admin.createTopics({ topics }))
+    if (!made) throw new Error('the topic exists')
     say({ created: topic })
   },
 

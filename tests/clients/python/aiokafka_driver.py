@@ -51,7 +51,8 @@ def produce(bootstrap, topic, codec, acks, idempotent, count, base_ms):
         return results
 
     for i, result in enumerate(asyncio.run(run())):
-        say(i=i, partition=result.partition, offset=result.offset)
+        if result is not None:  # acks=0 tells nothing
+            say(i=i, partition=result.partition, offset=result.offset)
 
 
 async def assigned_consumer(bootstrap, topic):

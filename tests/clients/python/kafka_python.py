@@ -115,8 +115,13 @@ def configs(bootstrap, topic):
 def alter(bootstrap, topic, setting):
     key, value = setting.split("=", 1)
     answer = admin(bootstrap).alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {key: value})])
-    if OLD and answer.resources[0][0] != 0:
-        raise RuntimeError(f"{answer.resources[0][:2]}")
+    if OLD:
+        code, message = answer.resources[0][:2]
+        refusal = message if code else None
+    else:
+        refusal = None if answer["topic"][topic] == "OK" else answer["topic"][topic]
+    if refusal:
+        raise RuntimeError(refusal)
     say(altered=key)
 
 

@@ -1,0 +1,73 @@
+"""The quickstarts that people type: scripts from tutorials, unchanged but for the address (tests/quickstart)."""
+
+import json
+import os
+import re
+import subprocess
+import time
+
+import pytest
+
+from harness.broker import CACHE, REPO
+
+COUNT = 10_000
+
+
+@pytest.fixture(params=["venv-old", "venv-current"], ids=["kafka-python-2.0.2", "kafka-python"])
+def script(request, broker):
+    def run(name, **environment):
+        began = time.monotonic()
+        done = subprocess.run(
+            [CACHE / request.param / "bin/python", REPO / "tests/quickstart" / name],
+            env={**os.environ, "BOOTSTRAP": broker.address, **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, f"{name}: {done.stderr.strip().splitlines()[-1:]}"
+        return done.stdout, time.monotonic() - began
+
+    run.old = request.param == "venv-old"
+    return run
+
+
+def values(output):
+    lines = output.splitlines()
+    assert lines[0] == "[begin] get consumer list" and lines[-1] == "[end] get consumer list", lines[:1] + lines[-1:]
+    found = [re.fullmatch(r"Topic: \S+, Partition: (\d+), Offset: (\d+), Key: None, Value: (.*)", line).groups() for line in lines[1:-1]]
+    return [(int(partition), int(offset), value) for partition, offset, value in found]
+
+
+@pytest.fixture(scope="module")
+def before():
+    """How many records earlier clients have left in each topic: both releases use the names of the tutorial."""
+    return {"blog-post": 0, "json-post": 0}
+
+
+def test_ten_thousand_records_each_flushed(script, before):
+    _, seconds = script("producer_gzip.py")
+    print(f"10,000 records sent and flushed in {seconds:.1f} s")
+    output, _ = script("consumer.py")
+    before["blog-post"] += COUNT
+    want = [(0, offset, f"blog post {offset % COUNT}") for offset in range(before["blog-post"])]
+    assert values(output) == want, "the records of blog-post differ from what was sent"
+
+
+def test_json_serializer(script, before):
+    script("producer_json.py")
+    before["json-post"] += 1000
+    output, _ = script("consumer.py", TOPIC="json-post")
+    got = [json.loads(value) for _, _, value in values(output)]
+    want = [{"name": f"post-{i % 1000}", "views": i % 1000} for i in range(before["json-post"])]
+    assert got == want, "the records of json-post differ from what was sent"
+
+
+def test_group_reads_once_and_goes_on_where_it_was(script):
+    topic, group = ("grouped-old", "readers-old") if script.old else ("grouped", "readers")
+    script("producer_hundred.py", TOPIC=topic)
+    first, _ = script("consumer_group.py", TOPIC=topic, GROUP=group)
+    script("producer_hundred.py", TOPIC=topic)
+    second, _ = script("consumer_group.py", TOPIC=topic, GROUP=group)
+    assert [value for _, _, value in values(first)] == [str(i) for i in range(100)], "first reader"
+    assert [(offset, value) for _, offset, value in values(second)] == [(100 + i, str(i)) for i in range(100)], "second reader"
