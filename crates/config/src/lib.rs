@@ -27,6 +27,9 @@ pub mod tables;
 mod topic_config;
 pub mod topic_list;
 
+#[cfg(test)]
+mod tests;
+
 pub use broker_config::{BrokerConfig, Layer};
 pub use check::Check;
 pub use error::{Invalid, StartError};

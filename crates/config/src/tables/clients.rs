@@ -5,19 +5,19 @@ use crate::setting::{settings, words::*};
 settings! { BrokerConfig part 7 CLIENTS:
     /// Samples kept to measure clients' rates.
     quota_window_num: "quota.window.num", Int = 11, AtLeast(1), ReadOnly, Later;
-    /// Length of such a sample.
+    /// Length of a sample of clients' rates.
     quota_window_size_seconds: "quota.window.size.seconds", Int = 1, AtLeast(1), ReadOnly, Later;
     /// Samples kept to measure changes of metadata.
     controller_quota_window_num: "controller.quota.window.num", Int = 11, AtLeast(1), ReadOnly, Later;
-    /// Length of such a sample.
+    /// Length of a sample of changes of metadata.
     controller_quota_window_size_seconds: "controller.quota.window.size.seconds", Int = 1, AtLeast(1), ReadOnly, Later;
     /// Samples kept to measure replication.
     replication_quota_window_num: "replication.quota.window.num", Int = 11, AtLeast(1), ReadOnly, Later;
-    /// Length of such a sample.
+    /// Length of a sample of replication.
     replication_quota_window_size_seconds: "replication.quota.window.size.seconds", Int = 1, AtLeast(1), ReadOnly, Later;
     /// Samples kept to measure moves between data directories.
     alter_log_dirs_replication_quota_window_num: "alter.log.dirs.replication.quota.window.num", Int = 11, AtLeast(1), ReadOnly, Later;
-    /// Length of such a sample.
+    /// Length of a sample of moves between data directories.
     alter_log_dirs_replication_quota_window_size_seconds: "alter.log.dirs.replication.quota.window.size.seconds", Int = 1, AtLeast(1), ReadOnly, Later;
     /// Class that decides quotas.
     client_quota_callback_class: "client.quota.callback.class", Class = null, Any, ReadOnly,
@@ -27,7 +27,7 @@ settings! { BrokerConfig part 7 CLIENTS:
     /// Class of the remote store.
     remote_log_storage_manager_class_name: "remote.log.storage.manager.class.name", MaybeText = null, Any, ReadOnly,
         Accepted("no Java classes are loaded");
-    /// Path of that class.
+    /// Path of the remote store's class.
     remote_log_storage_manager_class_path: "remote.log.storage.manager.class.path", MaybeText = null, Any, ReadOnly,
         Accepted("no Java classes are loaded");
     /// How often segments are looked through for copying and deleting.
@@ -36,7 +36,7 @@ settings! { BrokerConfig part 7 CLIENTS:
     remote_log_manager_copier_thread_pool_size: "remote.log.manager.copier.thread.pool.size", Int = 10, AtLeast(1), ClusterWide, Later;
     /// Threads that delete expired segments.
     remote_log_manager_expiration_thread_pool_size: "remote.log.manager.expiration.thread.pool.size", Int = 10, AtLeast(1), ClusterWide, Later;
-    /// Threads of followers.
+    /// Threads that follow tiered partitions.
     remote_log_manager_follower_thread_pool_size: "remote.log.manager.follower.thread.pool.size", Int = 2, AtLeast(1), ClusterWide, Later;
     /// Threads that read remote segments.
     remote_log_reader_threads: "remote.log.reader.threads", Int = 10, AtLeast(1), ClusterWide, Later;
@@ -54,7 +54,7 @@ settings! { BrokerConfig part 7 CLIENTS:
     /// Samples kept per metric.
     metrics_num_samples: "metrics.num.samples", Int = 2, AtLeast(1), ReadOnly,
         Accepted("metrics are served at milena.http.listener");
-    /// Length of such a sample.
+    /// Length of a sample of a metric.
     metrics_sample_window_ms: "metrics.sample.window.ms", Long = 30_000, AtLeast(1), ReadOnly,
         Accepted("metrics are served at milena.http.listener");
     /// Detail of metrics.

@@ -70,7 +70,7 @@ settings! { BrokerConfig part 0 IDENTITY:
     /// Longest a start may take.
     server_max_startup_time_ms: "server.max.startup.time.ms", Long = 9223372036854775807, AtLeast(0), ReadOnly,
         Accepted("a start takes milliseconds");
-    /// Time-out of Kafka's checks whether its ZooKeeper-era metadata moved on.
+    /// Threads for background work such as deleting files.
     background_threads: "background.threads", Int = 10, AtLeast(1), ClusterWide,
         Accepted("disk work has its own small pool");
     /// Whether topics may be deleted.

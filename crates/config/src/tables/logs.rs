@@ -35,13 +35,13 @@ settings! { BrokerConfig part 2 LOGS:
     log_roll_hours: "log.roll.hours", Int = 168, AtLeast(1), ReadOnly, Now;
     /// Longest random delay taken off the age at which a segment is closed; wins over the hours.
     log_roll_jitter_ms: "log.roll.jitter.ms", MaybeLong = null, AtLeast(0), ClusterWide, Now;
-    /// The same in hours.
+    /// Longest random delay, in hours, taken off the age at which a segment is closed.
     log_roll_jitter_hours: "log.roll.jitter.hours", Int = 0, AtLeast(0), ReadOnly, Now;
     /// Time after which segments are deleted, -1 for never; wins over minutes and hours.
     log_retention_ms: "log.retention.ms", MaybeLong = null, AtLeast(-1), ClusterWide, Now;
-    /// The same in minutes; wins over hours.
+    /// Time in minutes after which segments are deleted, -1 for never; wins over the hours.
     log_retention_minutes: "log.retention.minutes", MaybeInt = null, AtLeast(-1), ReadOnly, Now;
-    /// The same in hours.
+    /// Time in hours after which segments are deleted, -1 for never.
     log_retention_hours: "log.retention.hours", Int = 168, AtLeast(-1), ReadOnly, Now;
     /// Bytes kept per partition; negative means no limit.
     log_retention_bytes: "log.retention.bytes", Long = "-1", Any, ClusterWide, Now;

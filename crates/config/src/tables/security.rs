@@ -20,9 +20,9 @@ settings! { BrokerConfig part 6 SECURITY:
     ssl_client_auth: "ssl.client.auth", Text = "none", OneOfAnyCase(&["required", "requested", "none"]), PerBroker, Later;
     /// File with the broker's key and certificate.
     ssl_keystore_location: "ssl.keystore.location", MaybeText = null, Any, PerBroker, Later;
-    /// Password of that file.
+    /// Password of the file with the broker's key.
     ssl_keystore_password: "ssl.keystore.password", Password = null, Any, PerBroker, Later;
-    /// Format of that file.
+    /// Format of the file with the broker's key.
     ssl_keystore_type: "ssl.keystore.type", Text = "JKS", Any, PerBroker, Later;
     /// The broker's key in PEM form.
     ssl_keystore_key: "ssl.keystore.key", Password = null, Any, PerBroker, Later;
@@ -32,9 +32,9 @@ settings! { BrokerConfig part 6 SECURITY:
     ssl_key_password: "ssl.key.password", Password = null, Any, PerBroker, Later;
     /// File with the certificates that are trusted.
     ssl_truststore_location: "ssl.truststore.location", MaybeText = null, Any, PerBroker, Later;
-    /// Password of that file.
+    /// Password of the file with trusted certificates.
     ssl_truststore_password: "ssl.truststore.password", Password = null, Any, PerBroker, Later;
-    /// Format of that file.
+    /// Format of the file with trusted certificates.
     ssl_truststore_type: "ssl.truststore.type", Text = "JKS", Any, PerBroker, Later;
     /// Trusted certificates in PEM form.
     ssl_truststore_certificates: "ssl.truststore.certificates", Password = null, Any, PerBroker, Later;

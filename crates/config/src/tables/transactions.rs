@@ -32,6 +32,6 @@ settings! { BrokerConfig part 5 TRANSACTIONS:
     producer_id_expiration_check_interval_ms: "producer.id.expiration.check.interval.ms", Int = 600_000, AtLeast(1), ReadOnly, Now;
     /// Pause before a partition is added to a transaction again that still ends its last one.
     add_partitions_to_txn_retry_backoff_ms: "add.partitions.to.txn.retry.backoff.ms", Int = 20, AtLeast(1), ReadOnly, Later;
-    /// Longest time spent on that.
+    /// Longest time spent on adding a partition to a transaction again.
     add_partitions_to_txn_retry_backoff_max_ms: "add.partitions.to.txn.retry.backoff.max.ms", Int = 100, AtLeast(0), ReadOnly, Later;
 }
