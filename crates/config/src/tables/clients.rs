@@ -51,13 +51,13 @@ settings! { BrokerConfig part 7 CLIENTS:
     /// Classes that report metrics.
     metric_reporters: "metric.reporters", List = "org.apache.kafka.common.metrics.JmxReporter", Any, ClusterWide,
         Accepted("metrics are served at milena.http.listener");
-    /// Samples kept per metric.
+    /// Samples kept of every metric.
     metrics_num_samples: "metrics.num.samples", Int = 2, AtLeast(1), ReadOnly,
         Accepted("metrics are served at milena.http.listener");
     /// Length of a sample of a metric.
     metrics_sample_window_ms: "metrics.sample.window.ms", Long = 30_000, AtLeast(1), ReadOnly,
         Accepted("metrics are served at milena.http.listener");
-    /// Detail of metrics.
+    /// How detailed metrics are.
     metrics_recording_level: "metrics.recording.level", Text = "INFO", OneOf(&["INFO", "DEBUG", "TRACE"]), ReadOnly,
         Accepted("metrics are served at milena.http.listener");
     /// Largest push of metrics accepted from a client.

@@ -73,7 +73,7 @@ settings! { BrokerConfig part 4 GROUPS:
     group_share_record_lock_duration_ms: "group.share.record.lock.duration.ms", Int = 30_000, Between(1000, 60_000), ReadOnly, Later;
     /// Records of one partition that a share group may hold locked.
     group_share_partition_max_record_locks: "group.share.partition.max.record.locks", Int = 2000, Between(100, 10_000), ReadOnly, Later;
-    /// Share sessions kept.
+    /// Share sessions kept at the same time.
     group_share_max_share_sessions: "group.share.max.share.sessions", Int = 2000, AtLeast(1), ReadOnly, Later;
     /// Partitions of `__share_group_state`.
     share_coordinator_state_topic_num_partitions: "share.coordinator.state.topic.num.partitions", Int = 50, AtLeast(1), ReadOnly, Later;

@@ -40,7 +40,7 @@ settings! { BrokerConfig part 3 REPLICATION:
     leader_imbalance_per_broker_percentage: "leader.imbalance.per.broker.percentage", Int = 10, Any, ReadOnly, Later;
     /// Largest answer to a Fetch request.
     fetch_max_bytes: "fetch.max.bytes", Int = 57_671_680, AtLeast(1024), ReadOnly, Now;
-    /// Fetch sessions kept.
+    /// Fetch sessions kept at the same time; further fetches do without.
     max_incremental_fetch_session_cache_slots: "max.incremental.fetch.session.cache.slots", Int = 1000, AtLeast(0), ReadOnly, Now;
     /// How often Kafka clears its list of waiting fetches.
     fetch_purgatory_purge_interval_requests: "fetch.purgatory.purge.interval.requests", Int = 1000, Any, ReadOnly,

@@ -38,9 +38,9 @@ settings! { BrokerConfig part 6 SECURITY:
     ssl_truststore_type: "ssl.truststore.type", Text = "JKS", Any, PerBroker, Later;
     /// Trusted certificates in PEM form.
     ssl_truststore_certificates: "ssl.truststore.certificates", Password = null, Any, PerBroker, Later;
-    /// TLS versions offered.
+    /// TLS versions that are offered.
     ssl_enabled_protocols: "ssl.enabled.protocols", List = "TLSv1.2,TLSv1.3", Any, PerBroker, Later;
-    /// TLS version preferred.
+    /// TLS version that is preferred.
     ssl_protocol: "ssl.protocol", Text = "TLSv1.3", Any, PerBroker, Later;
     /// Cipher suites offered; unset for all good ones.
     ssl_cipher_suites: "ssl.cipher.suites", List = "", Any, PerBroker, Later;

@@ -54,8 +54,10 @@ fn names_are_free_and_without_case() {
         port: 19092,
         protocol: SecurityProtocol::Plaintext,
     };
-    assert_eq!(found.bind, [want.clone()]);
-    assert_eq!(found.advertised, [want]);
+    assert_eq!(
+        (&found.bind[..], &found.advertised[..]),
+        (std::slice::from_ref(&want), std::slice::from_ref(&want))
+    );
 }
 
 #[test]
