@@ -1,30 +1,143 @@
 //! Writes the Rust module of one API.
 
-use std::fmt::Write;
+use crate::{
+    notation::{Api, Field, Role, Struct, Type, Versions},
+    template::{docs, fill},
+};
 
-use crate::notation::{Api, Field, Role, Struct, Type, Versions};
+const STRUCT: &str = "
+$docs
+#[derive(Debug, Clone, PartialEq$default)]
+pub struct $Name {
+$fields
+}
+";
+
+const DEFAULT: &str = "
+impl Default for $Name {
+    fn default() -> Self {
+        Self {
+$values
+        }
+    }
+}
+";
+
+const CODEC: &str = "
+impl Struct for $Name {
+    const MIN_SIZE: usize = $min;
+
+    fn get(r: &mut Reader, v: i16) -> Result<Self, DecodeError> {
+        $flexible
+        let mut it = Self {
+$get
+        };
+$get_tagged
+        Ok(it)
+    }
+
+    fn put(&self, w: &mut Writer, v: i16) {
+        $flexible
+$put
+$put_tagged
+    }
+}
+";
+
+const MESSAGE: &str = "
+impl Message for $Name {
+    fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
+        if !($versions).contains(&version) {
+            return Err(DecodeError::UnsupportedVersion { api: ApiKey::$api, version });
+        }
+        Self::get(r, version)
+    }
+
+    fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
+        if !($versions).contains(&version) {
+            return Err(EncodeError::UnsupportedVersion { api: ApiKey::$api, version });
+        }
+        self.put(w, version);
+        w.take_error()
+    }
+}
+
+impl $Role for $Name {
+    const KEY: ApiKey = ApiKey::$api;
+$response
+}
+";
 
 /// The module's source.
 pub fn module(api: &Api) -> String {
     let mut out = String::from("use super::prelude::*;\n");
     for it in &api.structs {
-        definition(&mut out, it);
-        default(&mut out, it);
-        let flexible = flexible(api);
-        out += &format!(
-            "impl Struct for {name} {{\n    const MIN_SIZE: usize = {min};\n\n\
-             \x20   fn get(r: &mut Reader, v: i16) -> Result<Self, DecodeError> {{\n        {flexible}\n{get}    }}\n\n\
-             \x20   fn put(&self, w: &mut Writer, v: i16) {{\n        {flexible}\n{put}    }}\n}}\n\n",
-            name = it.name,
-            min = min_size(api, it),
-            get = get_body(api, it),
-            put = put_body(api, it),
-        );
+        out += &definition(it);
+        out += &codec(api, it);
         if it.role != Role::Inner {
-            message(&mut out, api, it);
+            out += &message(api, it);
         }
     }
     out
+}
+
+fn definition(it: &Struct) -> String {
+    let plain = it.fields.iter().all(has_plain_default);
+    let fields = lines(&it.fields, |field| {
+        let field_docs = docs(&field.docs, "    ");
+        format!("{field_docs}    pub {}: {},", ident(&field.name), rust_type(field))
+    });
+    let values = [
+        ("docs", docs(&it.docs, "").trim_end()),
+        ("default", if plain { ", Default" } else { "" }),
+        ("Name", &it.name),
+        ("fields", &fields),
+    ];
+    let definition = fill(STRUCT, &values);
+    if plain {
+        return definition;
+    }
+    let values =
+        lines(&it.fields, |field| format!("            {}: {},", ident(&field.name), default_value(field)));
+    definition + &fill(DEFAULT, &[("Name", &it.name), ("values", &values)])
+}
+
+fn codec(api: &Api, it: &Struct) -> String {
+    let tagged = it.fields.iter().any(|field| field.tag.is_some());
+    let template = if tagged { CODEC.to_owned() } else { CODEC.replace("let mut it", "let it") };
+    // The longer of two names that start alike comes first.
+    let values = [
+        ("min", &*min_size(api, it).to_string()),
+        ("flexible", &flexible(api)),
+        ("get_tagged", &get_tagged(api, it)),
+        ("get", &get_fields(it)),
+        ("put_tagged", &put_tagged(api, it)),
+        ("put", &put_fields(it)),
+        ("Name", &it.name),
+    ];
+    fill(&template, &values)
+}
+
+/// `Message`, and `Request` or `Response`, for a struct that is one.
+fn message(api: &Api, it: &Struct) -> String {
+    let (role, response) = match it.role {
+        Role::Request => ("Request", format!("    type Response = {};", api.message(Role::Response).name)),
+        _ => ("Response", String::new()),
+    };
+    let versions = format!("{}..={}", api.versions.0, api.versions.1);
+    let values = [
+        ("Name", &*it.name),
+        ("versions", &versions),
+        ("api", &api.name),
+        ("Role", role),
+        ("response", &response),
+    ];
+    fill(MESSAGE, &values)
+}
+
+/// One piece of text per field, each made by `line`.
+fn lines<'a>(fields: impl IntoIterator<Item = &'a Field>, line: impl Fn(&Field) -> String) -> String {
+    fields.into_iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The line that says whether this version is flexible.
@@ -44,23 +157,6 @@ fn condition(range: Versions, within: Versions) -> Option<String> {
         (false, true) => Some(format!("v <= {}", range.1)),
         (true, true) => Some(format!("({}..={}).contains(&v)", range.0, range.1)),
     }
-}
-
-fn docs(out: &mut String, docs: &[String], indent: &str) {
-    for line in docs {
-        writeln!(out, "{indent}///{line}").unwrap();
-    }
-}
-
-fn definition(out: &mut String, it: &Struct) {
-    docs(out, &it.docs, "");
-    let default = if it.fields.iter().all(has_plain_default) { ", Default" } else { "" };
-    writeln!(out, "#[derive(Debug, Clone, PartialEq{default})]\npub struct {} {{", it.name).unwrap();
-    for field in &it.fields {
-        docs(out, &field.docs, "    ");
-        writeln!(out, "    pub {}: {},", ident(&field.name), rust_type(field)).unwrap();
-    }
-    out.push_str("}\n\n");
 }
 
 fn ident(name: &str) -> String {
@@ -113,17 +209,6 @@ fn default_value(field: &Field) -> String {
     }
 }
 
-fn default(out: &mut String, it: &Struct) {
-    if it.fields.iter().all(has_plain_default) {
-        return;
-    }
-    writeln!(out, "impl Default for {} {{\n    fn default() -> Self {{\n        Self {{", it.name).unwrap();
-    for field in &it.fields {
-        writeln!(out, "            {}: {},", ident(&field.name), default_value(field)).unwrap();
-    }
-    out.push_str("        }\n    }\n}\n\n");
-}
-
 /// Fewest bytes of one value, over all versions.
 fn min_size(api: &Api, it: &Struct) -> usize {
     let sizes = (it.versions.0..=it.versions.1).map(|v| min_size_in(api, it, v));
@@ -144,12 +229,8 @@ fn min_size_in(api: &Api, it: &Struct, v: i16) -> usize {
     sizes.sum::<usize>() + usize::from(flexible)
 }
 
-fn get_body(api: &Api, it: &Struct) -> String {
-    let mut out = String::new();
-    let tagged: Vec<&Field> = it.fields.iter().filter(|field| field.tag.is_some()).collect();
-    let binding = if tagged.is_empty() { "let it" } else { "let mut it" };
-    writeln!(out, "        {binding} = Self {{").unwrap();
-    for field in &it.fields {
+fn get_fields(it: &Struct) -> String {
+    lines(&it.fields, |field| {
         let (name, default) = (ident(&field.name), default_value(field));
         let value = match (field.tag, condition(field.versions, it.versions)) {
             (Some(_), _) => default,
@@ -158,32 +239,35 @@ fn get_body(api: &Api, it: &Struct) -> String {
                 format!("if {present} {{ {} }} else {{ {default} }}", get(field, it.versions))
             }
         };
-        writeln!(out, "            {name}: {value},").unwrap();
-    }
-    out.push_str("        };\n");
-    if api.flexible_from <= it.versions.1 {
-        let skip = if tagged.is_empty() {
-            "r.skip_tagged_fields()?;".to_owned()
-        } else {
-            get_tagged(&tagged, it.versions)
-        };
-        writeln!(out, "        if flexible {{\n            {skip}\n        }}").unwrap();
-    }
-    out.push_str("        Ok(it)\n");
-    out
+        format!("            {name}: {value},")
+    })
 }
 
-fn get_tagged(tagged: &[&Field], within: Versions) -> String {
-    let mut arms = String::new();
-    for field in tagged {
-        let guard = condition(field.versions, within).map_or_else(String::new, |it| format!(" if {it}"));
-        let (tag, name) = (field.tag.unwrap(), ident(&field.name));
-        writeln!(arms, "                    {tag}{guard} => it.{name} = {},", get(field, within)).unwrap();
+const SKIP_TAGGED: &str = "        if flexible {
+            r.skip_tagged_fields()?;
+        }";
+
+const GET_TAGGED: &str = "        if flexible {
+            r.tagged_fields(|tag, r| {
+                match tag {
+$arms
+                    _ => {}
+                }
+                Ok(())
+            })?;
+        }";
+
+fn get_tagged(api: &Api, it: &Struct) -> String {
+    if api.flexible_from > it.versions.1 {
+        return String::new();
     }
-    format!(
-        "r.tagged_fields(|tag, r| {{\n                match tag {{\n{arms}                    _ => {{}}\n\
-         \x20               }}\n                Ok(())\n            }})?;"
-    )
+    let tagged = it.fields.iter().filter(|field| field.tag.is_some());
+    let arms = lines(tagged, |field| {
+        let guard = condition(field.versions, it.versions).map_or_else(String::new, |it| format!(" if {it}"));
+        let (tag, name, get) = (field.tag.unwrap(), ident(&field.name), get(field, it.versions));
+        format!("                    {tag}{guard} => it.{name} = {get},")
+    });
+    if arms.is_empty() { SKIP_TAGGED.to_owned() } else { fill(GET_TAGGED, &[("arms", &arms)]) }
 }
 
 /// The expression that reads a field which the version has.
@@ -219,45 +303,43 @@ fn get_value(ty: &Type, nullable: bool) -> String {
     }
 }
 
-fn put_body(api: &Api, it: &Struct) -> String {
-    let mut out = String::new();
-    for field in it.fields.iter().filter(|field| field.tag.is_none()) {
+fn put_fields(it: &Struct) -> String {
+    let untagged = it.fields.iter().filter(|field| field.tag.is_none());
+    lines(untagged, |field| {
         let put = put(field, it.versions);
         match condition(field.versions, it.versions) {
-            None => writeln!(out, "        {put};"),
-            Some(present) => writeln!(out, "        if {present} {{ {put}; }}"),
+            None => format!("        {put};"),
+            Some(present) => format!("        if {present} {{ {put}; }}"),
         }
-        .unwrap();
-    }
-    if api.flexible_from > it.versions.1 {
-        return out;
-    }
-    out.push_str("        if flexible {\n");
-    put_tagged(&mut out, it);
-    out.push_str("        }\n");
-    out
+    })
 }
 
-/// Counts the tagged fields that are not at their default, then writes those.
-fn put_tagged(out: &mut String, it: &Struct) {
-    let mut tagged: Vec<&Field> = it.fields.iter().filter(|field| field.tag.is_some()).collect();
+const PUT_TAGGED: &str = "        if flexible {
+$flags
+            w.varuint($count);
+$fields
+        }";
+
+/// Counts the tagged fields that are not at their default, then writes those by ascending tag.
+fn put_tagged(api: &Api, it: &Struct) -> String {
+    if api.flexible_from > it.versions.1 {
+        return String::new();
+    }
+    let mut tagged: Vec<Field> = it.fields.iter().filter(|field| field.tag.is_some()).cloned().collect();
     tagged.sort_by_key(|field| field.tag);
-    let mut count = Vec::new();
-    for field in &tagged {
-        let tag = field.tag.unwrap();
+    let flags = lines(&tagged, |field| {
         let version =
             condition(field.versions, it.versions).map_or_else(String::new, |it| format!("{it} && "));
-        writeln!(out, "            let tag{tag} = {version}{};", differs_from_default(field)).unwrap();
-        count.push(format!("u32::from(tag{tag})"));
-    }
-    if count.is_empty() {
-        count.push("0".to_owned());
-    }
-    writeln!(out, "            w.varuint({});", count.join(" + ")).unwrap();
-    for field in &tagged {
+        format!("            let tag{} = {version}{};", field.tag.unwrap(), differs_from_default(field))
+    });
+    let fields = lines(&tagged, |field| {
         let (tag, put) = (field.tag.unwrap(), put(field, it.versions));
-        writeln!(out, "            if tag{tag} {{ w.tagged_field({tag}, |w| {put}); }}").unwrap();
-    }
+        format!("            if tag{tag} {{ w.tagged_field({tag}, |w| {put}); }}")
+    });
+    let counts: Vec<String> =
+        tagged.iter().map(|field| format!("u32::from(tag{})", field.tag.unwrap())).collect();
+    let count = if counts.is_empty() { "0".to_owned() } else { counts.join(" + ") };
+    fill(PUT_TAGGED, &[("flags", &flags), ("count", &count), ("fields", &fields)])
 }
 
 fn differs_from_default(field: &Field) -> String {
@@ -311,36 +393,4 @@ fn put_element(element: &Type) -> String {
         Type::Struct(_) => "|w, it| it.put(w, v)".to_owned(),
         Type::Records | Type::Array(_) => panic!("no message has an array of {element:?}"),
     }
-}
-
-/// `Message`, and `Request` or `Response`, for a struct that is one.
-fn message(out: &mut String, api: &Api, it: &Struct) {
-    let (name, key, (min, max)) = (&it.name, &api.name, api.versions);
-    let refuse = |error: &str| {
-        format!(
-            "if !({min}..={max}).contains(&version) {{\n            \
-             return Err({error}::UnsupportedVersion {{ api: ApiKey::{key}, version }});\n        }}"
-        )
-    };
-    let (decode, encode) = (refuse("DecodeError"), refuse("EncodeError"));
-    write!(
-        out,
-        "impl Message for {name} {{\n    \
-         fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {{\n        {decode}\n        \
-         Self::get(r, version)\n    }}\n\n    \
-         fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {{\n        {encode}\n        \
-         self.put(w, version);\n        w.take_error()\n    }}\n}}\n\n"
-    )
-    .unwrap();
-    let (role, answer) = match it.role {
-        Role::Request => {
-            let response = api.structs.iter().find(|it| it.role == Role::Response);
-            (
-                "Request",
-                format!("\n    type Response = {};", response.expect("a request has a response").name),
-            )
-        }
-        _ => ("Response", String::new()),
-    };
-    writeln!(out, "impl {role} for {name} {{\n    const KEY: ApiKey = ApiKey::{key};{answer}\n}}\n").unwrap();
 }

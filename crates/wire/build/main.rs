@@ -1,10 +1,11 @@
 //! Turns `schema/*.kafka` into one Rust module per API and the API table.
 //!
-//! `notation` reads the schemas, `emit` writes messages, `table` what spans all APIs.
+//! `notation` reads the schemas, `emit` writes the messages of one API, `table` what spans all APIs.
 
 mod emit;
 mod notation;
 mod table;
+mod template;
 
 use std::{env, fs, path::PathBuf};
 

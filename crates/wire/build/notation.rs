@@ -86,6 +86,11 @@ impl Api {
         module
     }
 
+    /// The request or the response.
+    pub fn message(&self, role: Role) -> &Struct {
+        self.structs.iter().find(|it| it.role == role).unwrap_or_else(|| panic!("{}: no {role:?}", self.name))
+    }
+
     pub fn find(&self, name: &str) -> &Struct {
         self.structs
             .iter()

@@ -103,7 +103,7 @@ fn mutated_messages_cost_no_more_than_their_bytes_warrant() {
 
         let mut bytes = Vec::new();
         let mut encoder = Encoder { api, version, random: Random(random.next()), unknown_tags: false };
-        encoder.encode(common::message(api, role), &mut bytes);
+        encoder.encode(api.message(role), &mut bytes);
         mutate(&mut bytes, &mut random);
 
         let shared = Bytes::from(bytes.clone());

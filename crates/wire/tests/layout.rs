@@ -9,7 +9,7 @@ use milena_wire::ApiKey;
 fn layouts(api: &Api) -> Vec<String> {
     let mut lines = Vec::new();
     for (what, role) in [("request", Role::Request), ("response", Role::Response)] {
-        let it = common::message(api, role);
+        let it = api.message(role);
         let (min, max) = api.versions;
         let layout = |v: i16| {
             let kind = if v >= api.flexible_from { "flexible" } else { "fixed" };

@@ -95,7 +95,7 @@ fn compare(
             for seed in 0..ROUNDS {
                 let mut bytes = Vec::new();
                 let mut encoder = Encoder { api, version, random: Random(seed), unknown_tags: false };
-                encoder.encode(common::message(api, role), &mut bytes);
+                encoder.encode(api.message(role), &mut bytes);
                 let what = format!("{} v{version} {bytes:x?}", api.name);
 
                 let mut left = Bytes::from(bytes.clone());

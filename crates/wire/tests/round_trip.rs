@@ -27,7 +27,7 @@ fn for_each_message(role: Role, unknown_tags: bool, mut f: impl FnMut(ApiKey, i1
 fn random_message(api: &Api, role: Role, version: i16, seed: u64, unknown_tags: bool) -> Bytes {
     let mut out = Vec::new();
     let mut encoder = Encoder { api, version, random: Random(seed), unknown_tags };
-    encoder.encode(common::message(api, role), &mut out);
+    encoder.encode(api.message(role), &mut out);
     out.into()
 }
 

@@ -9,14 +9,9 @@
 pub mod notation;
 pub mod random;
 
-use notation::{Api, Role, Struct};
+use notation::Api;
 
 /// Every schema, by API key.
 pub fn schemas() -> Vec<Api> {
     notation::read_all(concat!(env!("CARGO_MANIFEST_DIR"), "/schema").as_ref()).unwrap()
-}
-
-/// The request or the response of an API.
-pub fn message(api: &Api, role: Role) -> &Struct {
-    api.structs.iter().find(|it| it.role == role).unwrap()
 }
