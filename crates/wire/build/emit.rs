@@ -87,8 +87,9 @@ fn definition(it: &Struct) -> String {
         let field_docs = docs(&field.docs, "    ");
         format!("{field_docs}    pub {}: {},", ident(&field.name), rust_type(field))
     });
+    let docs = docs(&it.docs, "");
     let values = [
-        ("docs", docs(&it.docs, "").trim_end()),
+        ("docs", docs.trim_end()),
         ("default", if plain { ", Default" } else { "" }),
         ("Name", &it.name),
         ("fields", &fields),
