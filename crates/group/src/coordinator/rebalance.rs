@@ -108,14 +108,11 @@ impl Turn<'_> {
     }
 
     fn empty(&mut self, group: &mut LiveGroup) {
-        if group.revision == 0 {
-            // The log never heard of a member.
-            return group.becomes_empty();
-        }
         let empty = stored::EmptyGroup {
             group: group.id.to_string(),
             revision: group.revision,
             time_ms: self.now.unix_ms,
+            protocol_type: group.protocol_type.clone().unwrap_or_default(),
         };
         self.propose_for(group, Purpose::Emptying, Kind::EmptyGroup(empty));
     }

@@ -84,10 +84,15 @@ impl Groups {
         command: &stored::EmptyGroup,
         changes: &mut dyn Changes,
     ) -> Answer {
-        let Some(record) = self.at_revision(&command.group, command.revision) else { return Answer::Stale };
+        let (revision, _) = self.revision_and_generation(&command.group);
+        if revision != command.revision {
+            return Answer::Stale;
+        }
+        let record = &mut self.entries.entry(command.group.clone()).or_default().record;
         record.set_phase(Phase::Empty);
         record.phase_time_ms = command.time_ms;
         record.generation = record.generation.saturating_add(1);
+        record.protocol_type = Some(command.protocol_type.clone());
         record.protocol_name = None;
         record.leader = None;
         record.members.clear();

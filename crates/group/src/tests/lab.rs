@@ -111,24 +111,30 @@ impl Lab {
         assert_eq!(replayed, self.groups, "replayed");
     }
 
-    /// Commits what is held, in order.
+    /// Commits what is held, and what that leads to, in the order of the proposals.
     pub fn release(&mut self) {
-        self.holds = false;
+        self.holds = true;
         while let Some((proposal, command)) = self.held.pop_front() {
             let answer = self.apply(&command);
             self.step(Event::Committed { proposal, answer });
         }
+        self.holds = false;
     }
 
-    /// What is held is reported as failed; `applies` tells whether it is applied all the same, afterwards.
+    /// What is held is reported as failed. With `applies` it is applied all the same, but before anything that was
+    /// proposed later: the log keeps the order of proposals.
     pub fn fail(&mut self, failure: Failure, applies: bool) {
-        self.holds = false;
-        for (proposal, command) in std::mem::take(&mut self.held) {
-            self.step(Event::ProposalFailed { proposal, failure });
-            if applies {
-                self.apply(&command);
+        self.holds = true;
+        let held = std::mem::take(&mut self.held);
+        for (proposal, _) in &held {
+            self.step(Event::ProposalFailed { proposal: *proposal, failure });
+        }
+        if applies {
+            for (_, command) in &held {
+                self.apply(command);
             }
         }
+        self.release();
     }
 
     /// Lets time pass, stopping at each deadline.
@@ -149,12 +155,14 @@ impl Lab {
         self.now.monotonic_ms = monotonic_ms;
     }
 
-    /// Another broker becomes coordinator: the old one's requests are refused, its proposals lost, and the new one
-    /// has only what was stored.
-    pub fn fail_over(&mut self) {
+    /// Another broker becomes coordinator: the old one's requests are refused, and the new one has only what was
+    /// stored. Of the proposals on their way the first `survive` were in its log; the rest is lost.
+    pub fn fail_over(&mut self, survive: usize) {
         self.term += 1;
-        self.held.clear();
         self.holds = false;
+        for (_, command) in std::mem::take(&mut self.held).into_iter().take(survive) {
+            self.apply(&command);
+        }
         self.groups = Groups::restore(&self.pairs).expect("own pairs restore");
         let new = Coordinator::new(self.term, self.now, &self.groups, self.settings.clone());
         let mut effects = Vec::new();

@@ -145,7 +145,7 @@ impl Scene {
                 };
                 self.lab.fail(failure, words.has("applied"));
             }
-            "failover" => self.lab.fail_over(),
+            "failover" => self.lab.fail_over(argument.parse().unwrap_or(0)),
             "disconnect" => {
                 let requests =
                     self.labels.iter().filter(|(_, it)| *it == argument).map(|(id, _)| *id).collect();
