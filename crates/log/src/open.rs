@@ -131,7 +131,11 @@ impl Log {
             epochs: epochs.clone().unwrap_or_default(),
             snapshots: files.snapshots.clone(),
             deleted: files.deleted.iter().map(|base| (*base, options.now_ms)).collect(),
-            flush: Arc::new(Mutex::new(FlushState::new(options.recovery_point, false))),
+            // Whoever created the directory may have died before it was durable.
+            flush: Arc::new(Mutex::new(FlushState::new(
+                options.recovery_point,
+                options.shutdown != LastShutdown::Clean,
+            ))),
             hints: Arc::default(),
             offline: false,
         };

@@ -200,7 +200,7 @@ impl ReadPlan {
             Start::Exact(position) => return Ok(Some((position, None))),
             Start::Floor(position) => position,
         };
-        let mut scanner = Scanner::new(&*self.file, floor, self.end, Offset::ZERO);
+        let mut scanner = Scanner::new(&*self.file, floor, self.end, self.segment);
         loop {
             match scanner.next(|_, _| false).map_err(|error| self.failed(error))? {
                 Found::Batch { header, position } if header.last_offset() >= self.from => {

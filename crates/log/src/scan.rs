@@ -40,14 +40,16 @@ pub(crate) struct Scanner<'a> {
     position: u64,
     end: u64,
     expected: Offset,
+    last_possible: Offset,
     buffer: Vec<u8>,
     buffer_at: u64,
 }
 
 impl<'a> Scanner<'a> {
-    /// Walks `file` from `position`, where a batch of offset `expected` or later begins, up to `end`.
-    pub fn new(file: &'a dyn File, position: u64, end: u64, expected: Offset) -> Self {
-        Self { file, position, end, expected, buffer: Vec::new(), buffer_at: position }
+    /// Walks the file of the segment at `base` from `position`, where a batch begins, up to `end`.
+    pub fn new(file: &'a dyn File, position: u64, end: u64, base: Offset) -> Self {
+        let last_possible = Offset(base.0.saturating_add(i64::from(i32::MAX)));
+        Self { file, position, end, expected: base, last_possible, buffer: Vec::new(), buffer_at: position }
     }
 
     /// Where the next batch begins: after a `Bad`, where the good part ends.
@@ -75,7 +77,8 @@ impl<'a> Scanner<'a> {
         if size > left {
             return Ok(Found::Bad(Damage::Short { len: self.end, missing: size - left }));
         }
-        if header.base_offset < self.expected {
+        // The base offset is outside of the checksum: a flipped bit there shows only here.
+        if header.base_offset < self.expected || header.last_offset() > self.last_possible {
             let damage = Damage::Misplaced { expected: self.expected, found: header.base_offset };
             return Ok(Found::Bad(damage));
         }
@@ -92,7 +95,8 @@ impl<'a> Scanner<'a> {
         Ok(Found::Batch { header, position })
     }
 
-    /// Where, behind the bad position, a batch begins that could follow it and has a right checksum.
+    /// Where, at or behind the bad position, a whole batch begins that was not written by chance: one that
+    /// could follow and has a right checksum, or one at the bad position that is right but for its offset.
     ///
     /// Tells a torn tail, which nothing follows, from damage in the middle, which is never cut off. Looks at
     /// most [`SEARCH`] bytes ahead, more than any batch that a request can carry; if the search ends before the
@@ -100,6 +104,12 @@ impl<'a> Scanner<'a> {
     pub fn valid_batch_behind(&mut self) -> io::Result<Option<u64>> {
         let start = self.position;
         let end = self.end.min(start.saturating_add(SEARCH));
+        if let Ok(header) = BatchHeader::parse(self.bytes(start, BatchHeader::SIZE, HEADER_CHUNK)?) {
+            let size = header.total_size() as u64;
+            if size <= self.end - start && self.crc(start, size)? == header.crc {
+                return Ok(Some(start));
+            }
+        }
         let mut budget = 4 * SEARCH;
         let mut at = start + 1;
         while at + BatchHeader::SIZE as u64 <= end {

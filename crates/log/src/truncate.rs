@@ -53,6 +53,7 @@ impl Log {
             self.deleted.push((segment.base_offset, now_ms));
         }
         self.segments.push(Segment::create(self.place(), offset, now_ms)?);
+        self.storage.fs.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))?;
         self.log_start = offset;
         self.log_end = offset;
         while !self.snapshots.is_empty() {
@@ -74,6 +75,8 @@ impl Log {
             self.deleted.push((segment.base_offset, deleted_ms));
             self.log_end = segment.base_offset;
         }
+        // Durable before the cut: a segment that came back would lie behind a hole.
+        self.storage.fs.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))?;
         self.cut_active(offset)?;
         while let Some(at) = self.snapshots.iter().position(|snapshot| *snapshot > self.log_end) {
             self.remove_snapshot(at)?;
@@ -132,6 +135,5 @@ impl Log {
         let mut flush = self.flush.lock().expect("no panic while the lock is held");
         flush.generation += 1;
         flush.recovery_point = flush.recovery_point.min(offset);
-        flush.names_changed = true;
     }
 }

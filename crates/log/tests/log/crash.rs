@@ -1,0 +1,180 @@
+//! The process or the machine dies, or the disk refuses, at every single change to the file system.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use milena_log::fs::{Fault, FileSystem};
+use milena_log::{Error, LastShutdown, Log};
+use milena_records::{Offset, StoredBatch};
+
+use crate::support::*;
+
+/// What the owner of a log knows it was promised.
+#[derive(Default)]
+struct Promised {
+    created: bool,
+    /// Batches whose append returned.
+    written: Vec<StoredBatch>,
+    /// The batches of an append that has begun and not returned.
+    in_flight: Vec<StoredBatch>,
+    recovery_point: i64,
+}
+
+impl Promised {
+    fn end(&self) -> i64 {
+        self.written.last().map_or(0, |last| last.header().next_offset().0)
+    }
+
+    fn append(&mut self, log: &mut Log, sizes: &[usize]) -> Result<(), Error> {
+        let mut end = self.end();
+        self.in_flight = sizes
+            .iter()
+            .map(|size| {
+                let batch = batch(end, 2, *size, end);
+                end += 2;
+                batch
+            })
+            .collect();
+        log.append(&self.in_flight, 0)?;
+        self.written.append(&mut self.in_flight);
+        Ok(())
+    }
+}
+
+/// Rolls, flushes, snapshots, fills the index's memory, truncates the start.
+fn work(rig: &Rig, promised: &mut Promised) -> Result<(), Error> {
+    let mut log = rig.create()?;
+    promised.created = true;
+    for round in 0..4 {
+        for _ in 0..6 {
+            promised.append(&mut log, &[30])?;
+        }
+        promised.append(&mut log, &[200, 300, 10, 400, 700, 20])?;
+        if round % 2 == 0 {
+            promised.recovery_point = log.flush()?.0;
+        }
+        log.take_snapshot(&[], log.log_end())?;
+    }
+    promised.recovery_point = log.close(&[])?.0;
+    Ok(())
+}
+
+fn changes_of_the_work() -> u64 {
+    let rig = Rig::new(small());
+    let before = rig.fs.changes();
+    work(&rig, &mut Promised::default()).unwrap();
+    rig.fs.changes() - before
+}
+
+/// The log holds a prefix of what was written and in flight, and goes on working.
+fn check(rig: &Rig, promised: &Promised, shutdown: LastShutdown, at_least: i64, what: &str) {
+    let (mut log, _) = rig
+        .open(&options(shutdown, promised.recovery_point))
+        .unwrap_or_else(|error| panic!("{what}: {error}"));
+    let all: Vec<_> = promised.written.iter().chain(&promised.in_flight).cloned().collect();
+    let held = content(&log, 500);
+    assert!(bytes_of(&all).starts_with(&held), "{what}: something that was never written");
+    assert!(log.log_end() >= Offset(at_least), "{what}: ends at {}, promised {at_least}", log.log_end());
+    let end = log.log_end().0;
+    log.append(&[batch(end, 1, 50, end)], 0).unwrap();
+    log.close(&[]).unwrap();
+    let (log, report) = rig.open(&options(LastShutdown::Clean, end + 1)).unwrap();
+    assert_eq!((log.log_end(), report.bytes_verified), (Offset(end + 1), 0), "{what}");
+    assert_eq!(content(&log, 500)[..held.len()], held, "{what}");
+}
+
+#[test]
+fn nothing_written_is_lost_when_the_process_dies() {
+    for nth in 0..changes_of_the_work() {
+        for after_bytes in [0, 1, 70, 250] {
+            let rig = Rig::new(small());
+            rig.fs.fail_at(nth, Fault::Crash { after_bytes });
+            let mut promised = Promised::default();
+            let ended = work(&rig, &mut promised);
+            assert!(ended.is_err() || !rig.fs.is_dead());
+            rig.fs.restart();
+            if promised.created {
+                let what = format!("change {nth}, {after_bytes} bytes");
+                check(&rig, &promised, LastShutdown::ProcessCrash, promised.end(), &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_flushed_is_lost_when_the_machine_dies() {
+    for nth in 0..changes_of_the_work() {
+        for kept in 0..4 {
+            let rig = Rig::new(small());
+            rig.fs.sync_dir(Path::new("/")).unwrap();
+            rig.fs.fail_at(nth, Fault::Crash { after_bytes: 100 });
+            let mut promised = Promised::default();
+            let _ = work(&rig, &mut promised);
+            rig.fs.lose_power(|_, synced, written| synced + (written - synced) * kept / 3);
+            if rig.fs.stat(Path::new(DIR)).is_ok()
+                && rig.fs.stat(&Path::new(DIR).join("partition.metadata")).is_ok()
+            {
+                let what = format!("change {nth}, {kept}/3 of unsynced bytes kept");
+                check(&rig, &promised, LastShutdown::Unclean, promised.recovery_point, &what);
+            } else {
+                assert_eq!(promised.end(), 0, "change {nth}: records without a directory");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_an_append_and_later_ones_succeed() {
+    let mut refused = 0;
+    for nth in 0..changes_of_the_work() {
+        for after_bytes in [0, 100] {
+            let rig = Rig::new(small());
+            let mut log = rig.create().unwrap();
+            let mut promised = Promised::default();
+            rig.fs.fail_at(nth, Fault::Torn { kind: ErrorKind::StorageFull, after_bytes });
+            for round in 0..30 {
+                let sizes: &[usize] = if round % 4 == 0 { &[200, 300, 10, 400, 700, 20] } else { &[30] };
+                if let Err(error) = promised.append(&mut log, sizes) {
+                    if matches!(error, Error::Offline { .. }) || !error.is_full() {
+                        // Only a sync may end it: of the directory, before the first record.
+                        assert!(promised.written.is_empty(), "change {nth}: {error}");
+                        break;
+                    }
+                    refused += 1;
+                    promised.in_flight.clear();
+                }
+                assert_eq!(log.log_end(), Offset(promised.end()), "change {nth}");
+            }
+            assert_eq!(content(&log, 500), bytes_of(&promised.written), "change {nth}, {after_bytes} bytes");
+        }
+    }
+    assert!(refused > 50, "{refused} appends refused");
+}
+
+#[test]
+fn a_failed_sync_takes_the_log_offline() {
+    let rig = Rig::new(small());
+    let mut log = rig.create().unwrap();
+    log.append(&[batch(0, 1, 1, 0)], 0).unwrap();
+    rig.fs.fail_at(0, Fault::Error(ErrorKind::Other));
+    let error = log.flush().unwrap_err();
+    assert!(error.to_string().starts_with("cannot sync /orders-0/"), "{error}");
+    assert!(matches!(log.append(&[batch(1, 1, 1, 0)], 0), Err(Error::Offline { .. })));
+    assert!(matches!(log.flush(), Err(Error::Offline { .. })));
+    assert_eq!(log.recovery_point(), Offset(0));
+}
+
+#[test]
+fn a_flush_begun_before_a_truncation_does_not_vouch_for_what_came_after() {
+    let rig = Rig::new(small());
+    let mut log = rig.create().unwrap();
+    log.append(&[batch(0, 5, 1, 0), batch(5, 5, 1, 0)], 0).unwrap();
+    let handle = log.flush_handle().unwrap();
+    assert_eq!(handle.target(), Offset(10));
+    log.truncate_to(Offset(5)).unwrap();
+    log.append(&[batch(5, 5, 2, 0)], 0).unwrap();
+    assert_eq!(handle.run().unwrap(), Offset(0));
+    assert_eq!(log.flush().unwrap(), Offset(10));
+    drop(log.flush_handle().unwrap());
+    assert!(!log.needs_flush());
+}

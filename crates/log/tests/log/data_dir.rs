@@ -1,0 +1,141 @@
+//! The root of a data directory.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use milena_log::fs::{FileSystem, MemoryFs};
+use milena_log::{Checkpoint, CheckpointEntry, DirEntryKind, LastShutdown, LogDir, MetaProperties};
+use milena_records::Offset;
+
+fn open(fs: &MemoryFs) -> LogDir {
+    LogDir::open(Arc::new(fs.clone()), Path::new("/var/data")).unwrap()
+}
+
+fn text(fs: &MemoryFs, name: &str) -> String {
+    String::from_utf8(fs.content(&Path::new("/var/data").join(name)).unwrap()).unwrap()
+}
+
+#[test]
+fn a_directory_has_one_owner() {
+    let fs = MemoryFs::new();
+    let first = open(&fs);
+    let second = LogDir::open(Arc::new(fs.clone()), Path::new("/var/data")).unwrap_err();
+    assert_eq!(second.io_kind(), Some(std::io::ErrorKind::WouldBlock));
+    drop(first);
+    open(&fs);
+}
+
+#[test]
+fn meta_properties_read_back_also_as_kafka_writes_them() {
+    let fs = MemoryFs::new();
+    let dir = open(&fs);
+    assert_eq!(dir.meta_properties().unwrap(), None);
+    let meta = MetaProperties { cluster_id: "c".into(), node_id: 3, directory_id: "d".into() };
+    dir.write_meta_properties(&meta).unwrap();
+    assert_eq!(dir.meta_properties().unwrap(), Some(meta.clone()));
+    let path = Path::new("/var/data/meta.properties");
+    let kafka = "#\n#Sat Nov 21 01:00:00 UTC 2026\ncluster.id=c\nversion=1\ndirectory.id=d\nnode.id=3\n";
+    fs.edit(path, |bytes| *bytes = kafka.into());
+    assert_eq!(dir.meta_properties().unwrap(), Some(meta));
+    fs.edit(path, |bytes| *bytes = b"version=0\n".to_vec());
+    let error = dir.meta_properties().unwrap_err().to_string();
+    assert!(error.starts_with("/var/data/meta.properties is damaged at position 0: version"), "{error}");
+}
+
+#[test]
+fn checkpoints_are_kafkas_text() {
+    let fs = MemoryFs::new();
+    let dir = open(&fs);
+    for (kind, file) in [
+        (Checkpoint::RecoveryPoint, "recovery-point-offset-checkpoint"),
+        (Checkpoint::HighWatermark, "replication-offset-checkpoint"),
+        (Checkpoint::LogStart, "log-start-offset-checkpoint"),
+    ] {
+        assert_eq!(dir.read_checkpoint(kind).unwrap(), []);
+        let entry = |topic: &str, partition, offset| CheckpointEntry {
+            topic: topic.into(),
+            partition,
+            offset: Offset(offset),
+        };
+        let entries = [entry("a-b", 0, 17), entry("c", 12, 0)];
+        dir.write_checkpoint(kind, &entries).unwrap();
+        assert_eq!(text(&fs, file), "0\n2\na-b 0 17\nc 12 0\n");
+        assert_eq!(dir.read_checkpoint(kind).unwrap(), entries);
+        fs.edit(&Path::new("/var/data").join(file), |bytes| bytes.truncate(9));
+        assert!(dir.read_checkpoint(kind).is_err());
+    }
+}
+
+#[test]
+fn the_end_of_the_last_run_decides_what_is_trusted() {
+    type Steps = fn(&LogDir, &MemoryFs);
+    let table: [(&str, Steps, (LastShutdown, Option<i64>)); 6] = [
+        ("a new directory", |_, _| {}, (LastShutdown::Unclean, None)),
+        ("stopped in order", |dir, _| dir.mark_clean(5).unwrap(), (LastShutdown::Clean, Some(5))),
+        ("the process died", |dir, _| dir.mark_running(5).unwrap(), (LastShutdown::ProcessCrash, Some(5))),
+        (
+            "the machine died",
+            |dir, fs| {
+                dir.mark_running(5).unwrap();
+                fs.lose_power(|_, synced, _| synced);
+            },
+            (LastShutdown::Unclean, Some(5)),
+        ),
+        (
+            "died after an I/O error",
+            |dir, _| {
+                dir.mark_running(5).unwrap();
+                dir.mark_suspect().unwrap();
+            },
+            (LastShutdown::Unclean, None),
+        ),
+        (
+            "died while recovering after a clean stop",
+            |dir, _| {
+                dir.mark_running(5).unwrap();
+                dir.mark_clean(5).unwrap();
+                assert_eq!(dir.begin().unwrap(), (LastShutdown::Clean, Some(5)));
+            },
+            (LastShutdown::Unclean, None),
+        ),
+    ];
+    for (what, steps, want) in table {
+        let fs = MemoryFs::new();
+        let dir = open(&fs);
+        fs.sync_dir(Path::new("/")).unwrap();
+        fs.sync_dir(Path::new("/var")).unwrap();
+        steps(&dir, &fs);
+        assert_eq!(dir.begin().unwrap(), want, "{what}");
+    }
+}
+
+#[test]
+fn the_clean_marker_is_kafkas_and_an_empty_one_counts() {
+    let fs = MemoryFs::new();
+    let dir = open(&fs);
+    dir.mark_clean(42).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text(&fs, ".kafka_cleanshutdown")).unwrap();
+    assert_eq!(json, serde_json::json!({"version": 0, "brokerEpoch": 42}));
+    fs.edit(Path::new("/var/data/.kafka_cleanshutdown"), Vec::clear);
+    assert_eq!(dir.begin().unwrap(), (LastShutdown::Clean, None));
+}
+
+#[test]
+fn directories_are_told_apart_by_name() {
+    let fs = MemoryFs::new();
+    let dir = open(&fs);
+    for name in ["b-0", "a-b-12", "state", "x-01", "-3", "a-1.00000000000000000000000000000001-delete"] {
+        fs.create_dir(&dir.root().join(name)).unwrap();
+    }
+    let deleted = dir.rename_deleted("b", 0, 0xab).unwrap();
+    assert_eq!(deleted, dir.root().join("b-0.000000000000000000000000000000ab-delete"));
+    let long = "t".repeat(249);
+    fs.create_dir(&dir.partition_path(&long, 7)).unwrap();
+    let stray = dir.rename_stray(&long, 7, 1).unwrap();
+    assert_eq!(stray.file_name().unwrap().len(), 255);
+    let found: Vec<_> = dir.partitions().unwrap().into_iter().map(|found| found.kind).collect();
+    let partition = DirEntryKind::Partition { topic: "a-b".into(), partition: 12 };
+    assert_eq!(found, [DirEntryKind::Deleted, partition, DirEntryKind::Deleted, DirEntryKind::Stray]);
+    dir.remove(&deleted).unwrap();
+    assert_eq!(dir.partitions().unwrap().len(), 3);
+}
