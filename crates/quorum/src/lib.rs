@@ -24,6 +24,8 @@ mod network;
 mod node;
 mod outbound;
 mod reads;
+#[cfg(test)]
+mod sim_disk;
 pub mod state;
 mod types;
 pub mod wal;

@@ -15,6 +15,9 @@ mod record;
 mod recovery;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use crate::disk::{Disk, DiskFile};
 use crate::error::OpenError;
 use bytes::Bytes;
@@ -93,7 +96,7 @@ struct Shared {
     newest: watch::Sender<u32>,
 }
 
-/// The open log. Dropping it without [`Wal::close`] leaves what was not yet flushed.
+/// The open log. Dropped without [`Wal::close`], it finishes what was submitted, unwatched.
 pub(crate) struct Wal {
     shared: Arc<Shared>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -319,6 +322,13 @@ impl Wal {
             // It panics only if a callback did; the log itself is then as after a crash.
             let _ = writer.join();
         }
+    }
+}
+
+impl Drop for Wal {
+    fn drop(&mut self) {
+        self.shared.lock().closing = true;
+        self.shared.wake.notify_one();
     }
 }
 
