@@ -1,7 +1,6 @@
 //! Decides when a group is snapshot and how much of its log is purged.
 
 use crate::id::GroupId;
-use crate::state::Progress;
 use crate::types::Raft;
 use crate::wal::Wal;
 use std::sync::Arc;
@@ -22,15 +21,18 @@ pub(crate) async fn tend(
     group: GroupId,
     raft: Raft,
     wal: Arc<Wal>,
-    mut progress: watch::Receiver<Progress>,
+    mut snapshot_due: watch::Receiver<bool>,
     rules: Rules,
 ) {
     let mut segments = wal.segment_watch();
+    // What the core knows of, which is a moment behind the keeper: until then it would neither
+    // purge below the new snapshot nor begin another.
+    let mut snapshots = raft.watch_snapshot_progress();
     let mut purged_for = None;
     loop {
-        let now = progress.borrow_and_update().clone();
+        let due = *snapshot_due.borrow_and_update();
         let crowded = wal.segments_held(group.0) > rules.max_segments;
-        let snapshot_at = now.snapshot.map(|at| at.index());
+        let snapshot_at = snapshots.get().map(|at| at.index());
         let keep = if crowded { 0 } else { rules.keep_entries };
         let purge_to = snapshot_at.and_then(|at| at.checked_sub(keep));
         if let Some(upto) = purge_to
@@ -41,11 +43,12 @@ pub(crate) async fn tend(
                 return;
             }
         }
-        if (now.snapshot_due || crowded) && raft.trigger().snapshot().await.is_err() {
+        if (due || crowded) && raft.trigger().snapshot().await.is_err() {
             return;
         }
         tokio::select! {
-            changed = progress.changed() => if changed.is_err() { return },
+            changed = snapshots.changed() => if changed.is_err() { return },
+            changed = snapshot_due.changed() => if changed.is_err() { return },
             changed = segments.changed() => if changed.is_err() { return },
         }
     }

@@ -167,7 +167,7 @@ impl NodeInner {
         let max_segments = (self.config.snapshot_bytes / self.config.segment_bytes) as u32 + 2;
         let rules = Rules { keep_entries: self.config.keep_entries, max_segments };
         let follower = tokio::spawn(follow(group, self.config.node_id, raft.clone(), applied.clone(), told));
-        let tender = tokio::spawn(tend(group, raft.clone(), self.wal.clone(), keeper.progress(), rules));
+        let tender = tokio::spawn(tend(group, raft.clone(), self.wal.clone(), keeper.snapshot_due(), rules));
         GroupHandle::new(Inner {
             group,
             node: self.config.node_id,

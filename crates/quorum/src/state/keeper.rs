@@ -31,15 +31,6 @@ pub(crate) struct Limits {
     pub entries: u64,
 }
 
-/// What the keeper tells about its work.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Progress {
-    /// Enough was applied since the last snapshot.
-    pub snapshot_due: bool,
-    /// Position of the newest durable snapshot.
-    pub snapshot: Option<LogId>,
-}
-
 /// Entries that were applied: what they changed, and where they led.
 pub(crate) struct AppliedBatch {
     pub changes: Vec<Change>,
@@ -63,7 +54,7 @@ pub(crate) struct Keeper {
     jobs: Mutex<Sender<Job>>,
     queue: Arc<Semaphore>,
     current: Arc<Mutex<Option<SnapshotFile>>>,
-    progress: watch::Receiver<Progress>,
+    snapshot_due: watch::Receiver<bool>,
     failure: Arc<Mutex<Option<String>>>,
 }
 
@@ -83,14 +74,13 @@ impl Keeper {
     pub(crate) fn spawn(setup: KeeperSetup) -> io::Result<Keeper> {
         let (jobs, received) = channel();
         let current = Arc::new(Mutex::new(setup.snapshot.clone()));
-        let snapshot = setup.snapshot.as_ref().and_then(|snapshot| snapshot.meta.last_log_id);
-        let (told, progress) = watch::channel(Progress { snapshot_due: false, snapshot });
+        let (told, snapshot_due) = watch::channel(false);
         let failure = Arc::new(Mutex::new(None));
         let worker = Worker {
             setup,
             received,
             current: current.clone(),
-            told,
+            snapshot_due: told,
             failure: failure.clone(),
             since: Limits { bytes: 0, entries: 0 },
             dirty: false,
@@ -101,7 +91,7 @@ impl Keeper {
             jobs: Mutex::new(jobs),
             queue: Arc::new(Semaphore::new(QUEUED_KIB)),
             current,
-            progress,
+            snapshot_due,
             failure,
         })
     }
@@ -139,8 +129,9 @@ impl Keeper {
         self.current.lock().unwrap().clone()
     }
 
-    pub(crate) fn progress(&self) -> watch::Receiver<Progress> {
-        self.progress.clone()
+    /// Turns true when enough was applied since the last snapshot.
+    pub(crate) fn snapshot_due(&self) -> watch::Receiver<bool> {
+        self.snapshot_due.clone()
     }
 
     /// Why the keeper stopped, if a disk made it.
@@ -161,7 +152,7 @@ struct Worker {
     setup: KeeperSetup,
     received: Receiver<Job>,
     current: Arc<Mutex<Option<SnapshotFile>>>,
-    told: watch::Sender<Progress>,
+    snapshot_due: watch::Sender<bool>,
     failure: Arc<Mutex<Option<String>>>,
     /// Applied since the last snapshot.
     since: Limits,
@@ -256,7 +247,7 @@ impl Worker {
         self.dirty = true;
         let limits = self.setup.limits;
         let due = self.since.entries >= limits.entries || self.since.bytes >= limits.bytes;
-        self.told.send_if_modified(|told| due && !std::mem::replace(&mut told.snapshot_due, true));
+        self.snapshot_due.send_if_modified(|told| due && !std::mem::replace(told, true));
         Ok(other)
     }
 
@@ -286,8 +277,7 @@ impl Worker {
 
     fn adopt(&mut self, snapshot: SnapshotFile) {
         self.since = Limits { bytes: 0, entries: 0 };
-        let at = snapshot.meta.last_log_id;
         *self.current.lock().unwrap() = Some(snapshot);
-        self.told.send_replace(Progress { snapshot_due: false, snapshot: at });
+        self.snapshot_due.send_replace(false);
     }
 }

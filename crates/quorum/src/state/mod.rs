@@ -12,6 +12,6 @@ mod snapshot;
 mod store;
 
 pub(crate) use applier::{Applier, restore};
-pub(crate) use keeper::{Keeper, KeeperSetup, Limits, Progress};
+pub(crate) use keeper::{Keeper, KeeperSetup, Limits};
 pub(crate) use snapshot::{IncomingSnapshot, SnapshotFile};
 pub(crate) use store::{GroupTree, StateStore};
