@@ -65,8 +65,9 @@ pub enum Event {
         /// Which error the waiting clients get.
         failure: Failure,
     },
-    /// The connection of these requests is closed: no reply is wanted, and what was not yet proposed is dropped, so
-    /// that it cannot overtake the client's next attempt.
+    /// The connection of these requests is closed: no reply is wanted. A join that could only have told a new member
+    /// its id takes the member along. Commits stay in their queue, as in Kafka: it keeps their order, so none can
+    /// overtake the client's next attempt.
     Disconnected(Vec<RequestId>),
     /// A deadline has passed.
     Tick,

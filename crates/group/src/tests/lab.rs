@@ -150,6 +150,12 @@ impl Lab {
         self.set_clock(until);
     }
 
+    /// Time passes and nobody looks at the deadlines.
+    pub fn stand_still(&mut self, for_ms: u64) {
+        self.set_clock(self.now.monotonic_ms + for_ms);
+        self.step(Event::Tick);
+    }
+
     fn set_clock(&mut self, monotonic_ms: u64) {
         self.now.unix_ms += i64::try_from(monotonic_ms - self.now.monotonic_ms).expect("small");
         self.now.monotonic_ms = monotonic_ms;

@@ -4,3 +4,4 @@ mod lab;
 mod properties;
 mod script;
 mod scripts;
+mod stored;

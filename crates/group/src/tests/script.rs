@@ -136,6 +136,9 @@ impl Scene {
                     self.render(Some(at), trace);
                 }
             }
+            "stall" => {
+                self.lab.stand_still(argument.parse().expect("milliseconds"));
+            }
             "hold" => self.lab.holds = true,
             "release" => self.lab.release(),
             "fail" => {
