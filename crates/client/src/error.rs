@@ -91,6 +91,16 @@ pub enum Error {
         /// The broker's own words, where the protocol carries them.
         message: Option<String>,
     },
+    /// A partition that the topic does not have.
+    #[error("topic {topic} has no partition {partition}, it has {count}")]
+    NoSuchPartition {
+        /// The topic.
+        topic: String,
+        /// As asked for.
+        partition: i32,
+        /// How many it has.
+        count: i32,
+    },
     /// Bytes that are not an answer.
     #[error("{address} answered {api} with bytes that are no such answer: {reason}")]
     BadAnswer {
@@ -101,6 +111,9 @@ pub enum Error {
         /// Where decoding stopped.
         reason: DecodeError,
     },
+    /// The producer or consumer was closed.
+    #[error("closed")]
+    Closed,
     /// A request that the chosen version cannot carry.
     #[error("{api} cannot be sent: {reason}")]
     BadRequest {
