@@ -99,7 +99,7 @@ impl<'a> PartitionChange<'a> {
             list.iter().copied().filter(|id| !self.removing.contains(id)).collect()
         };
         let (replicas, isr) = (staying(&self.replicas), staying(&self.isr));
-        let min_isr = usize::try_from(self.min_insync_replicas).unwrap_or(0).min(replicas.len()).max(1);
+        let min_isr = self.min_isr_of(replicas.len()).max(1);
         if self.adding.iter().all(|id| isr.contains(id)) && isr.len() >= min_isr {
             self.replicas = replicas;
             self.isr = isr;
@@ -108,12 +108,16 @@ impl<'a> PartitionChange<'a> {
         }
     }
 
+    /// The minimum in force for so many replicas.
+    fn min_isr_of(&self, replicas: usize) -> usize {
+        usize::try_from(self.min_insync_replicas).unwrap_or(0).min(replicas)
+    }
+
     /// Who is eligible besides the ISR: while it is below its minimum, everybody who was in it or eligible before and
     /// did not lose its tail. The high watermark cannot have moved since they left. A new minimum starts afresh where
     /// there is a leader, as it may have advanced under the old one.
     fn eligible(&self) -> Vec<BrokerId> {
-        let min_isr = usize::try_from(self.min_insync_replicas).unwrap_or(0).min(self.replicas.len());
-        if self.isr.len() >= min_isr {
+        if self.isr.len() >= self.min_isr_of(self.replicas.len()) {
             return Vec::new();
         }
         let afresh =
@@ -147,10 +151,10 @@ impl<'a> PartitionChange<'a> {
                     after.isr = vec![leader];
                     after.recovering |= unclean;
                 }
-                if unclean {
+                after.elr.retain(|id| *id != leader);
+                // A leader that is enough by itself may advance the high watermark past the others.
+                if unclean || after.isr.len() >= after.effective_min_isr() {
                     after.elr.clear();
-                } else {
-                    after.elr.retain(|id| *id != leader);
                 }
             }
             None => after.leader = None,

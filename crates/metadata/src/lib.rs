@@ -21,6 +21,9 @@ mod resource;
 mod state;
 mod stored;
 
+#[cfg(test)]
+mod tests;
+
 pub use broker::{Broker, Endpoint};
 pub use delta::{Delta, PartitionChanged};
 pub use ids::{BrokerEpoch, BrokerId, PartitionEpoch};

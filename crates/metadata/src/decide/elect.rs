@@ -101,9 +101,10 @@ fn elect_one(
 /// How far an election of this topic may go when it happens by itself: `unclean.leader.election.enable`.
 pub(crate) fn allowed(image: &Image, config: &BrokerConfig, topic: &str) -> Election {
     let overrides = image.overrides(&Resource::Topic(topic.to_owned()));
-    if TopicConfig::resolve(&overrides, config).unclean_leader_election_enable() {
-        Election::Unclean
-    } else {
-        Election::Online
-    }
+    // Most topics have no settings of their own, and a dead broker may have thousands of topics.
+    let unclean = match overrides.is_empty() {
+        true => config.unclean_leader_election_enable(),
+        false => TopicConfig::resolve(&overrides, config).unclean_leader_election_enable(),
+    };
+    if unclean { Election::Unclean } else { Election::Online }
 }

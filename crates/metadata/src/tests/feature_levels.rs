@@ -1,0 +1,51 @@
+//! The cluster's birth, and levels of features.
+
+use super::*;
+use crate::decide::features::{FeatureUpdate, SUPPORTED, UpgradeType, format, update};
+
+#[test]
+fn a_cluster_is_born_once_with_the_levels_of_this_release() {
+    let lab = Lab::of(0);
+    assert_eq!(lab.image().cluster_id(), Some("5L6g3nShT-eMCtK--X86sw"));
+    assert_eq!(
+        lab.image().features().collect::<Vec<_>>(),
+        [("eligible.leader.replicas.version", 1), ("metadata.version", 30)]
+    );
+    assert_eq!(format(lab.image(), "another").records, []);
+    assert!(SUPPORTED.iter().all(|feature| (feature.min..=feature.max).contains(&feature.initial)));
+}
+
+#[test]
+fn levels_move_within_what_is_supported() {
+    let mut lab = Lab::of(0);
+    let one = |name: &str, level, upgrade| [FeatureUpdate { name: name.into(), level, upgrade }];
+    for (updates, want) in [
+        (
+            one("metadata.version", 31, UpgradeType::Upgrade),
+            "Invalid update version 31 for feature metadata.version. The controller only supports versions 30-30",
+        ),
+        (
+            one("no.version", 1, UpgradeType::Upgrade),
+            "Invalid update version 1 for feature no.version. The controller does not support the feature.",
+        ),
+        (
+            one("group.version", -1, UpgradeType::Upgrade),
+            "Invalid update version -1 for feature group.version. A feature version cannot be less than 0.",
+        ),
+        (
+            one("eligible.leader.replicas.version", 0, UpgradeType::Upgrade),
+            "Invalid update version 0 for feature eligible.leader.replicas.version. Can't downgrade the version of \
+             this feature without setting the upgrade type to either safe or unsafe downgrade.",
+        ),
+    ] {
+        assert_eq!(
+            update(lab.image(), &updates, false).map_err(|it| it.to_string()).err().as_deref(),
+            Some(want)
+        );
+    }
+    let down = one("eligible.leader.replicas.version", 0, UpgradeType::SafeDowngrade);
+    assert_eq!(update(lab.image(), &down, true).unwrap().records, [], "validate only");
+    let decision = update(lab.image(), &down, false).unwrap();
+    lab.commit(decision);
+    assert_eq!(lab.image().features().collect::<Vec<_>>(), [("metadata.version", 30)]);
+}
