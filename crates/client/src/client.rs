@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use milena_wire::find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
 use milena_wire::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
-use milena_wire::{ErrorCode, Request};
+use milena_wire::{ApiKey, ErrorCode, Request};
 
 use crate::address::Address;
 use crate::connection::Connection;
@@ -25,10 +26,32 @@ struct Inner {
     options: ClientOptions,
     bootstrap: Vec<Address>,
     metadata: Mutex<Arc<Metadata>>,
-    /// One place per address, so that two callers do not open two connections.
-    connections: Mutex<HashMap<Address, Arc<Place>>>,
+    /// One place per address and lane, so that two callers do not open two connections.
+    connections: Mutex<HashMap<(Address, Lane), Arc<Place>>>,
     /// Broker id by key type and key.
     coordinators: Mutex<HashMap<(i8, String), i32>>,
+}
+
+/// Brokers serve the requests of a connection one after the other, so those that wait in the broker have
+/// connections of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Lane {
+    /// What is answered at once.
+    Calls,
+    /// Fetch, which waits for data.
+    Fetches,
+    /// Requests to coordinators: JoinGroup and SyncGroup wait for the other members.
+    Coordinators,
+}
+
+impl Lane {
+    fn of(api: ApiKey, target: Target<'_>) -> Self {
+        match (api, target) {
+            (ApiKey::Fetch, _) => Self::Fetches,
+            (_, Target::Group(_) | Target::Transaction(_)) => Self::Coordinators,
+            _ => Self::Calls,
+        }
+    }
 }
 
 type Place = tokio::sync::Mutex<Option<Connection>>;
@@ -118,7 +141,21 @@ impl Client {
     where
         R: Request + Send + 'static,
     {
-        self.connection(target).await?.call(request, most).await
+        self.send_patiently(target, request, most, Duration::ZERO).await
+    }
+
+    /// As [`Client::send_once`], for a request that the broker may keep for `patience`.
+    pub(crate) async fn send_patiently<R>(
+        &self,
+        target: Target<'_>,
+        request: R,
+        most: i16,
+        patience: Duration,
+    ) -> Result<R::Response, Error>
+    where
+        R: Request + Send + 'static,
+    {
+        self.connection(target, Lane::of(R::KEY, target)).await?.call(request, most, patience).await
     }
 
     /// Sends a request that is not answered (Produce with acks=0); done when the system has taken the bytes.
@@ -126,12 +163,12 @@ impl Client {
     where
         R: Request + Send + 'static,
     {
-        self.connection(target).await?.send_unanswered(request, most).await
+        self.connection(target, Lane::Calls).await?.send_unanswered(request, most).await
     }
 
     /// What the broker that `target` means serves.
     pub async fn versions(&self, target: Target<'_>) -> Result<BrokerVersions, Error> {
-        Ok(self.connection(target).await?.versions().clone())
+        Ok(self.connection(target, Lane::Calls).await?.versions().clone())
     }
 
     /// What is known of the cluster now, without asking.
@@ -226,7 +263,7 @@ impl Client {
     async fn find_coordinator(&self, key_type: i8, key: &str) -> Result<i32, Error> {
         let request =
             FindCoordinatorRequest { key: key.into(), key_type, coordinator_keys: vec![key.into()] };
-        let answer = self.any().await?.call(request, i16::MAX).await?;
+        let answer = self.any().await?.call(request, i16::MAX, Duration::ZERO).await?;
         let FindCoordinatorResponse { error_code, error_message, node_id, coordinators, .. } = answer;
         let (code, message, id) = match coordinators.into_iter().next() {
             Some(it) => (it.error_code, it.error_message, it.node_id),
@@ -250,7 +287,7 @@ impl Client {
             allow_auto_topic_creation: create,
             ..Default::default()
         };
-        let answer = self.any().await?.call(request, i16::MAX).await?;
+        let answer = self.any().await?.call(request, i16::MAX, Duration::ZERO).await?;
         let (metadata, failed) = self.take_in(&answer);
         match failed.into_iter().next() {
             Some((name, code)) => Err(Error::refused(format!("describe topic {name}"), code, None)),
@@ -265,14 +302,14 @@ impl Client {
         drop(known);
         // Brokers that are gone, or moved, leave no connection behind.
         let mut connections = self.inner.connections.lock().unwrap();
-        connections.retain(|address, _| {
+        connections.retain(|(address, _), _| {
             self.inner.bootstrap.contains(address)
                 || metadata.brokers.values().any(|it| it.host == address.host && it.port == address.port)
         });
         (metadata, failed)
     }
 
-    pub(crate) async fn connection(&self, target: Target<'_>) -> Result<Connection, Error> {
+    async fn connection(&self, target: Target<'_>, lane: Lane) -> Result<Connection, Error> {
         let id = match target {
             Target::Any => return self.any().await,
             Target::Broker(id) => id,
@@ -291,12 +328,19 @@ impl Client {
             Ok(address) => address,
             Err(_) => self.ask_metadata(&[], false).await?.address(id)?,
         };
-        self.connection_to(&address).await
+        self.connection_to(address, lane).await
     }
 
     /// A broker to which a connection is open, else the first that takes one.
     async fn any(&self) -> Result<Connection, Error> {
-        let places: Vec<_> = self.inner.connections.lock().unwrap().values().cloned().collect();
+        let places: Vec<_> = {
+            let connections = self.inner.connections.lock().unwrap();
+            connections
+                .iter()
+                .filter(|((_, lane), _)| *lane == Lane::Calls)
+                .map(|(_, place)| place.clone())
+                .collect()
+        };
         for place in places {
             if let Some(open) = place.try_lock().ok().and_then(|it| it.clone()).filter(Connection::is_open) {
                 return Ok(open);
@@ -307,7 +351,7 @@ impl Client {
         let candidates: Vec<_> = known.chain(self.inner.bootstrap.iter().cloned()).collect();
         let mut first_error = None;
         for address in candidates {
-            match self.connection_to(&address).await {
+            match self.connection_to(address, Lane::Calls).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => first_error = first_error.or(Some(error)),
             }
@@ -315,13 +359,14 @@ impl Client {
         Err(first_error.expect("the bootstrap list is not empty"))
     }
 
-    async fn connection_to(&self, address: &Address) -> Result<Connection, Error> {
-        let place = self.inner.connections.lock().unwrap().entry(address.clone()).or_default().clone();
+    async fn connection_to(&self, address: Address, lane: Lane) -> Result<Connection, Error> {
+        let place =
+            self.inner.connections.lock().unwrap().entry((address.clone(), lane)).or_default().clone();
         let mut place = place.lock().await;
         match &*place {
             Some(open) if open.is_open() => Ok(open.clone()),
             _ => {
-                let opened = Connection::open(address, &self.inner.options).await?;
+                let opened = Connection::open(&address, &self.inner.options).await?;
                 *place = Some(opened.clone());
                 Ok(opened)
             }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use milena_wire::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
@@ -33,7 +34,7 @@ pub(crate) struct Connection {
 struct Shared {
     address: String,
     client_id: String,
-    request_timeout: std::time::Duration,
+    request_timeout: Duration,
     versions: BrokerVersions,
     link: Link,
 }
@@ -92,13 +93,20 @@ impl Connection {
         self.shared.link.ended.lock().unwrap().is_none() && !self.shared.link.outgoing.is_closed()
     }
 
-    /// Sends `request` in the highest common version up to `most` and waits for the answer.
-    pub(crate) async fn call<R>(&self, request: R, most: i16) -> Result<R::Response, Error>
+    /// Sends `request` in the highest common version up to `most` and waits for the answer, as long as the
+    /// request time-out or `patience`, whichever is longer.
+    pub(crate) async fn call<R>(
+        &self,
+        request: R,
+        most: i16,
+        patience: Duration,
+    ) -> Result<R::Response, Error>
     where
         R: Request + Send + 'static,
     {
         let version = self.version(R::KEY, most)?;
-        self.shared.call(request, version).await
+        let bytes = self.shared.exchange(request, version, patience).await?;
+        self.shared.decode::<R>(bytes, version)
     }
 
     /// Sends a request that is not answered (Produce with acks=0) and waits until the system has it.
@@ -147,7 +155,7 @@ impl Shared {
         request: ApiVersionsRequest,
         version: i16,
     ) -> Result<ApiVersionsResponse, Error> {
-        let bytes = self.exchange(request, version).await?;
+        let bytes = self.exchange(request, version, Duration::ZERO).await?;
         // The code comes first in every version, and an "unsupported version" is always written as version 0.
         let code = bytes.get(4..6).map(|it| i16::from_be_bytes([it[0], it[1]]));
         let version = if code == Some(ErrorCode::UnsupportedVersion.code()) { 0 } else { version };
@@ -161,15 +169,7 @@ impl Shared {
         }
     }
 
-    async fn call<R>(&self, request: R, version: i16) -> Result<R::Response, Error>
-    where
-        R: Request + Send + 'static,
-    {
-        let bytes = self.exchange(request, version).await?;
-        self.decode::<R>(bytes, version)
-    }
-
-    async fn exchange<R>(&self, request: R, version: i16) -> Result<Bytes, Error>
+    async fn exchange<R>(&self, request: R, version: i16, patience: Duration) -> Result<Bytes, Error>
     where
         R: Request + Send + 'static,
     {
@@ -180,14 +180,11 @@ impl Shared {
             self.link.push(outgoing).await?;
             answered.await.unwrap_or_else(|_| Err(self.link.why()))
         };
-        match timeout(self.request_timeout, exchange).await {
+        let after = self.request_timeout.max(patience);
+        match timeout(after, exchange).await {
             Ok(answer) => answer,
             Err(_) => {
-                let error = Error::RequestTimedOut {
-                    api: R::KEY,
-                    address: self.address.clone(),
-                    after: self.request_timeout,
-                };
+                let error = Error::RequestTimedOut { api: R::KEY, address: self.address.clone(), after };
                 // What comes after it on this connection would wait behind it.
                 self.link.end(error.clone());
                 Err(error)

@@ -30,8 +30,11 @@ pub(super) struct Identity {
 }
 
 pub(super) async fn new_identity(client: &Client) -> Result<Identity, Error> {
-    let request =
-        InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: i32::MAX, ..Default::default() };
+    let request = InitProducerIdRequest {
+        transactional_id: None,
+        transaction_timeout_ms: i32::MAX,
+        ..Default::default()
+    };
     let answer = client.send_retrying(Target::Any, request, i16::MAX, |it| it.error_code).await?;
     match answer.error_code {
         0 => Ok(Identity { id: ProducerId(answer.producer_id), epoch: ProducerEpoch(answer.producer_epoch) }),
