@@ -208,7 +208,11 @@ impl LogDir {
     /// Offsets of a checkpoint; none if there is no file yet.
     pub fn read_checkpoint(&self, kind: Checkpoint) -> Result<Vec<CheckpointEntry>, Error> {
         let path = self.root.join(kind.file());
-        let Some(text) = checkpoint::read(&*self.fs, &path)? else { return Ok(Vec::new()) };
+        let text = checkpoint::read(&*self.fs, &path)?.unwrap_or_default();
+        // Kafka creates the files empty and fills them later.
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
         let entry = |line: &str| {
             let mut words = line.split(' ');
             let (topic, partition, offset) = (words.next()?, words.next()?, words.next()?);

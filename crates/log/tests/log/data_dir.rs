@@ -63,6 +63,8 @@ fn checkpoints_are_kafkas_text() {
         assert_eq!(dir.read_checkpoint(kind).unwrap(), entries);
         fs.edit(&Path::new("/var/data").join(file), |bytes| bytes.truncate(9));
         assert!(dir.read_checkpoint(kind).is_err());
+        fs.edit(&Path::new("/var/data").join(file), Vec::clear);
+        assert_eq!(dir.read_checkpoint(kind).unwrap(), [], "as Kafka creates it");
     }
 }
 
