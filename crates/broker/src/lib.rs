@@ -1,1 +1,31 @@
-//! The broker as a library: listeners, dispatch, one file per API, timers.
+//! The broker as a library: `milena serve` and tests start the same [`Server`].
+//!
+//! A request walks five rooms: [`connection`] cuts frames and keeps the order of answers, [`dispatch`] decodes,
+//! [`api`] has a file per request, [`hosted`] joins what `milena-partition` decides with what `milena-log`
+//! stores. [`cluster`] and [`coordination`] are the two replicated state machines with their Raft groups.
+
+mod api;
+mod authorized;
+mod budget;
+mod clock;
+mod cluster;
+mod connection;
+mod coordination;
+mod data_dir;
+mod dispatch;
+mod error;
+mod frames;
+mod hosted;
+mod housekeeping;
+mod listeners;
+mod partitions;
+mod producer_ids;
+mod random;
+mod server;
+mod services;
+mod settings;
+mod view;
+mod waiters;
+
+pub use listeners::ListenError;
+pub use server::{Server, StartError};

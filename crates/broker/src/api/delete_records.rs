@@ -1,0 +1,43 @@
+//! DeleteRecords (21), versions 0 to 2: raises the log start offset (KIP-107, TP-11). The checkpoint is on disk
+//! before the answer, so that what was deleted stays deleted after a crash.
+
+use std::sync::Arc;
+
+use milena_wire::delete_records::{
+    DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse,
+    DeleteRecordsTopicResult,
+};
+use milena_wire::{ErrorCode, Text};
+
+use crate::hosted::DeleteRefusal;
+use crate::partitions::TopicRef;
+use crate::services::Services;
+
+/// Answers each partition for itself.
+pub(crate) async fn answer(services: Arc<Services>, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+    // Moves no data, but writes a file: not for a data thread.
+    let work = tokio::task::spawn_blocking(move || {
+        let topics = request.topics.into_iter().map(|topic| {
+            let partitions = topic.partitions.iter().map(|asked| one(&services, &topic.name, asked));
+            DeleteRecordsTopicResult { partitions: partitions.collect(), name: topic.name.clone() }
+        });
+        let response = DeleteRecordsResponse { topics: topics.collect(), ..Default::default() };
+        services.checkpoint();
+        response
+    });
+    work.await.unwrap_or_default()
+}
+
+fn one(services: &Services, topic: &Text, asked: &DeleteRecordsPartition) -> DeleteRecordsPartitionResult {
+    let outcome = if milena_metadata::names::is_internal(topic) {
+        Err(ErrorCode::InvalidTopicException)
+    } else {
+        let hosted = services.partitions.find(&TopicRef::Name(topic.clone()), asked.partition_index);
+        hosted.and_then(|hosted| hosted.delete_records(asked.offset).map_err(DeleteRefusal::code))
+    };
+    DeleteRecordsPartitionResult {
+        partition_index: asked.partition_index,
+        low_watermark: outcome.map_or(-1, |start| start.0),
+        error_code: outcome.err().unwrap_or(ErrorCode::None).code(),
+    }
+}

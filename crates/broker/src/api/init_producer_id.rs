@@ -1,0 +1,23 @@
+//! InitProducerId (22), versions 0 to 5: an identity for an idempotent producer (KIP-98). Any broker answers.
+
+use milena_wire::ErrorCode;
+use milena_wire::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+
+use crate::producer_ids::ProducerIds;
+
+/// A fresh producer id at epoch 0 (TX-2).
+pub(crate) async fn answer(ids: ProducerIds, request: InitProducerIdRequest) -> InitProducerIdResponse {
+    let failed = |code: ErrorCode| InitProducerIdResponse {
+        error_code: code.code(),
+        producer_epoch: -1,
+        ..Default::default()
+    };
+    if request.transactional_id.is_some() {
+        // Empty is never valid; others need the transaction coordinator, which is not served yet.
+        return failed(ErrorCode::InvalidRequest);
+    }
+    match ids.next().await {
+        Ok(producer_id) => InitProducerIdResponse { producer_id, ..Default::default() },
+        Err(_) => failed(ErrorCode::CoordinatorNotAvailable),
+    }
+}

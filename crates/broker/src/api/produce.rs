@@ -1,0 +1,143 @@
+//! Produce (0), versions 3 to 13, advertised from 0 so that librdkafka compresses (KAFKA-18659).
+//!
+//! Each partition takes one batch and is answered for itself (PR-3). `acks=0` gets no answer, and a closed
+//! connection if anything failed (PR-2). `acks=all` waits until the high watermark has passed the batch, in
+//! the leader epoch that wrote it. Version 7 allows zstd (KIP-110), 8 tells which records were refused
+//! (KIP-467), 10 names the new leader (KIP-951), 13 names topics by id (KIP-516).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use milena_wire::produce::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, PartitionProduceResponse, ProduceRequest, ProduceResponse,
+    TopicProduceData, TopicProduceResponse,
+};
+use milena_wire::{ErrorCode, Records};
+
+use crate::connection::{Outcome, Started};
+use crate::dispatch::{Answer, Context};
+use crate::hosted::{Acks, Appended, Hosted, ProduceRefusal};
+use crate::partitions::{Partitions, TopicRef};
+
+/// Batches that are written but not yet on enough replicas.
+struct Parked {
+    topic: usize,
+    partition: usize,
+    hosted: Arc<Hosted>,
+    appended: Appended,
+}
+
+/// Appends at once; answers at once too unless replicas must be waited for.
+pub(crate) fn start(
+    partitions: &Partitions,
+    context: Context,
+    answer: Answer,
+    request: ProduceRequest,
+) -> Started {
+    let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
+    let acks = Acks::from_wire(request.acks);
+    let mut parked = Vec::new();
+    let mut responses = Vec::with_capacity(request.topic_data.len());
+    for topic in request.topic_data {
+        let at = responses.len();
+        responses.push(append_topic(partitions, &context, acks, topic, |partition, hosted, appended| {
+            parked.push(Parked { topic: at, partition, hosted, appended });
+        }));
+    }
+    let mut response = ProduceResponse { responses, ..Default::default() };
+    match acks {
+        Some(Acks::None) => Started::Done(silence(&response)),
+        _ if parked.is_empty() => answer.now(response),
+        _ => answer.later(async move {
+            for wait in parked {
+                let code = wait.hosted.replicated(&wait.appended, timeout).await;
+                let slot = &mut response.responses[wait.topic].partition_responses[wait.partition];
+                if code != ErrorCode::None {
+                    *slot = failed(slot.index, code, None);
+                }
+            }
+            response
+        }),
+    }
+}
+
+/// The outcome of an `acks=0` request: a client that gets no answers learns of a failure by the close.
+fn silence(response: &ProduceResponse) -> Outcome {
+    let failed =
+        response.responses.iter().flat_map(|topic| &topic.partition_responses).any(|it| it.error_code != 0);
+    if failed { Outcome::Close("acks=0 produce failed") } else { Outcome::Silence }
+}
+
+fn append_topic(
+    partitions: &Partitions,
+    context: &Context,
+    acks: Option<Acks>,
+    topic: TopicProduceData,
+    mut park: impl FnMut(usize, Arc<Hosted>, Appended),
+) -> TopicProduceResponse {
+    let reference =
+        if context.version >= 13 { TopicRef::Id(topic.topic_id) } else { TopicRef::Name(topic.name.clone()) };
+    let zstd_allowed = context.version >= 7;
+    let mut partition_responses = Vec::with_capacity(topic.partition_data.len());
+    for data in topic.partition_data {
+        let index = data.index;
+        let response = match acks {
+            None => failed(index, ErrorCode::InvalidRequiredAcks, None),
+            Some(acks) => match partitions.find(&reference, index) {
+                Err(code) => failed(index, code, None),
+                Ok(hosted) => {
+                    let batch = data.records.map(Records::into_bytes).unwrap_or_default();
+                    match hosted.append(batch, acks, zstd_allowed) {
+                        Ok(appended) => {
+                            let response = succeeded(index, &appended);
+                            if acks == Acks::All && !appended.replicated {
+                                park(partition_responses.len(), hosted, appended);
+                            }
+                            response
+                        }
+                        Err(refusal) => refused(index, refusal),
+                    }
+                }
+            },
+        };
+        partition_responses.push(response);
+    }
+    TopicProduceResponse { name: topic.name, topic_id: topic.topic_id, partition_responses }
+}
+
+fn succeeded(index: i32, appended: &Appended) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        base_offset: appended.base_offset.0,
+        log_append_time_ms: appended.log_append_time,
+        log_start_offset: appended.log_start.0,
+        ..Default::default()
+    }
+}
+
+fn failed(index: i32, code: ErrorCode, message: Option<String>) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        error_code: code.code(),
+        base_offset: -1,
+        error_message: message.map(Into::into),
+        ..Default::default()
+    }
+}
+
+fn refused(index: i32, refusal: ProduceRefusal) -> PartitionProduceResponse {
+    let mut response = failed(index, refusal.code(), refusal.message());
+    response.record_errors = refusal
+        .record_errors()
+        .iter()
+        .map(|error| BatchIndexAndErrorMessage {
+            batch_index: error.batch_index,
+            batch_index_error_message: Some(error.reason.to_string().into()),
+        })
+        .collect();
+    // Absent rather than -1 while there is no leader: librdkafka 2.12 stops for good on -1.
+    if let Some((leader_id, leader_epoch)) = refusal.current_leader() {
+        response.current_leader = LeaderIdAndEpoch { leader_id, leader_epoch };
+    }
+    response
+}

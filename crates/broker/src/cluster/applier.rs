@@ -1,0 +1,163 @@
+//! Applies committed metadata to this broker: opens, configures and drops partitions, then shows the image to
+//! clients.
+//!
+//! Disk work is done here and not where Raft applies, so that a slow disk delays topics and not elections.
+
+use std::sync::Arc;
+
+use milena_config::TopicConfig;
+use milena_group::TopicId;
+use milena_metadata::{BrokerId, Delta, Image, Partition, PartitionChanged, Resource, Topic};
+use milena_partition::Leadership;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use super::Committed;
+use crate::coordination::Coordination;
+use crate::data_dir::DataDir;
+use crate::hosted::Hosted;
+use crate::partitions::Partitions;
+use crate::settings::Settings;
+use crate::view::View;
+
+/// Threads that open logs at start.
+const OPENERS: usize = 4;
+
+/// Keeps partitions and view in step with the committed image.
+pub(crate) struct Applier {
+    pub(crate) broker: BrokerId,
+    pub(crate) committed: Committed,
+    pub(crate) view: Arc<View>,
+    pub(crate) partitions: Arc<Partitions>,
+    pub(crate) data_dir: Arc<DataDir>,
+    pub(crate) settings: Arc<Settings>,
+}
+
+impl Applier {
+    /// Applies all that is committed by now, opening logs on several threads.
+    pub(crate) fn start(&self) {
+        let image = self.committed.image();
+        self.settings.apply(&image, self.broker);
+        let delta = Delta::between(&self.view.image(), &image);
+        let changes = delta.partitions;
+        let chunk = changes.len().div_ceil(OPENERS).max(1);
+        std::thread::scope(|threads| {
+            for chunk in changes.chunks(chunk) {
+                let image = &image;
+                threads.spawn(move || chunk.iter().for_each(|change| self.apply_partition(image, change)));
+            }
+        });
+        self.view.publish(image);
+    }
+
+    /// Follows the committed image until `shutdown`.
+    pub(crate) async fn run(self: Arc<Self>, coordination: Coordination, shutdown: CancellationToken) {
+        let mut changes = self.committed.changes();
+        changes.mark_changed();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                changed = changes.changed() => if changed.is_err() { return },
+            }
+            changes.borrow_and_update();
+            let applier = Arc::clone(&self);
+            let deleted = tokio::task::spawn_blocking(move || applier.apply()).await.unwrap_or_default();
+            if !deleted.is_empty() {
+                coordination.topics_deleted(deleted).await;
+            }
+        }
+    }
+
+    /// Applies what is new. Returns the topics that are gone.
+    fn apply(self: Arc<Self>) -> Vec<TopicId> {
+        let image = self.committed.image();
+        let delta = Delta::between(&self.view.image(), &image);
+        if delta.is_empty() {
+            self.view.publish(image);
+            return Vec::new();
+        }
+        self.settings.apply(&image, self.broker);
+        // Names must be free before a topic of the same name is created again.
+        let mut doomed = Vec::new();
+        for topic in &delta.deleted {
+            doomed.extend(self.drop_topic(topic));
+        }
+        delta.partitions.iter().for_each(|change| self.apply_partition(&image, change));
+        delta.configs.iter().for_each(|resource| self.configure(&image, resource));
+        self.view.publish(image);
+        if !doomed.is_empty() {
+            let data_dir = Arc::clone(&self.data_dir);
+            std::thread::spawn(move || doomed.iter().for_each(|path| data_dir.remove(path)));
+        }
+        delta.deleted.iter().map(|topic| TopicId(topic.id.0)).collect()
+    }
+
+    fn drop_topic(&self, topic: &Topic) -> Vec<std::path::PathBuf> {
+        info!(topic = %topic.name, id = %topic.id, "topic deleted");
+        let hosted = self.partitions.remove_topic(topic.id);
+        let abandoned = hosted.iter().filter(|it| it.abandon().is_some());
+        abandoned.filter_map(|it| self.data_dir.rename_deleted(&it.topic, it.index)).collect()
+    }
+
+    fn apply_partition(&self, image: &Image, change: &PartitionChanged) {
+        if !change.after.replicas.contains(&self.broker) {
+            return;
+        }
+        let leadership = leadership(&change.after);
+        if let Some(hosted) = self.partitions.get(change.topic, change.index) {
+            hosted.lead(leadership);
+            return;
+        }
+        let config = Arc::new(self.topic_config(image, &change.name));
+        match self.data_dir.open_partition(&change.name, change.topic, change.index, &config) {
+            Ok(opened) => self.partitions.insert(Arc::new(Hosted::new(
+                (Arc::clone(&change.name), change.topic, change.index),
+                config,
+                (opened.log, opened.producers),
+                (self.broker.0, leadership),
+                opened.high_watermark,
+            ))),
+            // The partition stays offline; the others are not concerned.
+            Err(error) => {
+                error!(topic = %change.name, partition = change.index, %error, "partition is offline")
+            }
+        }
+    }
+
+    /// Hands changed settings to the topics that they concern.
+    fn configure(&self, image: &Image, resource: &Resource) {
+        match resource {
+            Resource::Topic(name) => {
+                if let Some(topic) = image.topic(name) {
+                    self.configure_topic(image, topic);
+                }
+            }
+            // Defaults of topics are settings of brokers.
+            Resource::Broker(_) => image.topics().for_each(|topic| self.configure_topic(image, topic)),
+            Resource::ClientMetrics(_) | Resource::Group(_) => {}
+        }
+    }
+
+    fn configure_topic(&self, image: &Image, topic: &Topic) {
+        let config = Arc::new(self.topic_config(image, &topic.name));
+        self.partitions.of_topic(topic.id).iter().for_each(|hosted| hosted.configure(Arc::clone(&config)));
+    }
+
+    fn topic_config(&self, image: &Image, topic: &str) -> TopicConfig {
+        let overrides = image.overrides(&Resource::Topic(topic.to_owned()));
+        TopicConfig::resolve(&overrides, &self.settings.broker())
+    }
+}
+
+/// The part of a partition's record that its replicas go by.
+fn leadership(partition: &Partition) -> Leadership {
+    let ids = |brokers: &[BrokerId]| brokers.iter().map(|id| id.0).collect();
+    Leadership {
+        leader: partition.leader.map_or(-1, |id| id.0),
+        leader_epoch: partition.leader_epoch,
+        partition_epoch: partition.partition_epoch.0,
+        replicas: ids(&partition.replicas),
+        isr: ids(&partition.isr),
+        min_insync_replicas: partition.min_insync_replicas,
+    }
+}

@@ -1,0 +1,12 @@
+//! Cluster metadata as the broker runs it: the state machine behind Raft, changes to it, and applying what
+//! was committed to the partitions of this broker.
+//!
+//! Decisions are made in `milena-metadata`.
+
+mod applier;
+mod controller;
+mod machine;
+
+pub(crate) use applier::Applier;
+pub(crate) use controller::{ChangeError, Controller};
+pub(crate) use machine::{ClusterMachine, Committed};

@@ -1,0 +1,275 @@
+//! Appending a client's batch: validate, decide, write, and say how far it is replicated.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use milena_config::{CompressionType, TopicConfig};
+use milena_partition::{AppendRefusal, SequenceRefusal, SequenceVerdict};
+use milena_records::{
+    Compression, Invalid, LeaderEpoch, Level, Offset, RecordError, Rules, TimestampType, Validated,
+};
+use milena_wire::ErrorCode;
+use tracing::error;
+
+use super::{Hosted, State};
+use crate::clock;
+use crate::waiters::Waiter;
+
+/// What a producer waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Acks {
+    /// Nothing; no answer is sent.
+    None,
+    /// The leader's write.
+    Leader,
+    /// All in-sync replicas.
+    All,
+}
+
+impl Acks {
+    /// 0, 1 or -1; anything else is INVALID_REQUIRED_ACKS (PR-1).
+    pub(crate) fn from_wire(acks: i16) -> Option<Self> {
+        match acks {
+            0 => Some(Self::None),
+            1 => Some(Self::Leader),
+            -1 => Some(Self::All),
+            _ => None,
+        }
+    }
+}
+
+/// A batch that is in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Appended {
+    /// Offset of its first record.
+    pub(crate) base_offset: Offset,
+    /// First offset behind it: replicated when the high watermark is there.
+    pub(crate) end: Offset,
+    /// On LogAppendTime topics the time of the append, else -1.
+    pub(crate) log_append_time: i64,
+    /// First offset of the partition.
+    pub(crate) log_start: Offset,
+    /// Epoch that wrote it: a later leader's high watermark does not count.
+    pub(crate) leader_epoch: LeaderEpoch,
+    /// Whether all in-sync replicas have it already.
+    pub(crate) replicated: bool,
+}
+
+/// Why a batch was not appended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProduceRefusal {
+    #[error(transparent)]
+    Replica(#[from] AppendRefusal),
+    #[error(transparent)]
+    Batch(#[from] Invalid),
+    #[error(transparent)]
+    Sequence(#[from] SequenceRefusal),
+    #[error("the batch of {size} bytes is larger than a segment may be, {limit} bytes")]
+    LargerThanSegment { size: usize, limit: usize },
+    #[error("transactions are not served by this version of Milena")]
+    Transactional,
+    #[error("the log cannot be written; see the broker's log")]
+    Storage,
+    #[error("the partition is being deleted or the broker shuts down")]
+    Closed,
+}
+
+impl ProduceRefusal {
+    /// Kafka's code for it.
+    pub(crate) fn code(&self) -> ErrorCode {
+        match self {
+            Self::Replica(AppendRefusal::NotLeader { .. }) => ErrorCode::NotLeaderOrFollower,
+            Self::Replica(AppendRefusal::NotEnoughReplicas { .. }) => ErrorCode::NotEnoughReplicas,
+            Self::Batch(invalid) => match invalid {
+                Invalid::CorruptMessage(_) => ErrorCode::CorruptMessage,
+                Invalid::InvalidRecord(_) | Invalid::RejectedRecords(_) => ErrorCode::InvalidRecord,
+                Invalid::InvalidTimestamp(_) => ErrorCode::InvalidTimestamp,
+                Invalid::UnsupportedCompressionType(_) => ErrorCode::UnsupportedCompressionType,
+                Invalid::MessageTooLarge { .. } | Invalid::InflatesTooFar { .. } => {
+                    ErrorCode::MessageTooLarge
+                }
+            },
+            Self::Sequence(refusal) => match refusal {
+                SequenceRefusal::OutOfOrder { .. } => ErrorCode::OutOfOrderSequenceNumber,
+                SequenceRefusal::FencedEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+                SequenceRefusal::TransactionOpen { .. } => ErrorCode::InvalidTxnState,
+            },
+            Self::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
+            Self::Transactional => ErrorCode::InvalidTxnState,
+            Self::Storage => ErrorCode::KafkaStorageError,
+            Self::Closed => ErrorCode::NotLeaderOrFollower,
+        }
+    }
+
+    /// What the client is told beside the code.
+    pub(crate) fn message(&self) -> Option<String> {
+        match self {
+            Self::Replica(AppendRefusal::NotLeader { .. }) | Self::Closed => None,
+            _ => Some(self.to_string()),
+        }
+    }
+
+    /// The records to blame, if some are (KIP-467).
+    pub(crate) fn record_errors(&self) -> &[RecordError] {
+        match self {
+            Self::Batch(Invalid::RejectedRecords(errors) | Invalid::InvalidTimestamp(errors)) => errors,
+            _ => &[],
+        }
+    }
+
+    /// Leader and epoch to go to instead, when there is one (KIP-951).
+    pub(crate) fn current_leader(&self) -> Option<(i32, i32)> {
+        match self {
+            Self::Replica(AppendRefusal::NotLeader { leader, leader_epoch }) if *leader >= 0 => {
+                Some((*leader, *leader_epoch))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Hosted {
+    /// Appends one batch, exactly as it was sent except for offsets, epoch and what the topic's settings ask
+    /// for. A repeat of an idempotent producer succeeds without being appended again (PR-14).
+    pub(crate) fn append(
+        &self,
+        batch: Bytes,
+        acks: Acks,
+        zstd_allowed: bool,
+    ) -> Result<Appended, ProduceRefusal> {
+        // Before the work of validating, so that a client with old metadata costs little; and again below.
+        self.with(|state| state.replica.check_append(acks == Acks::All)).ok_or(ProduceRefusal::Closed)??;
+        let now = clock::unix_ms();
+        let validated = self.validate(&batch, now, zstd_allowed)?;
+        let appended =
+            self.with(|state| state.append(validated, acks, now)).ok_or(ProduceRefusal::Closed)??;
+        self.touched.store(true, Ordering::Relaxed);
+        self.waiters.wake();
+        Ok(appended)
+    }
+
+    fn validate(&self, batch: &Bytes, now: i64, zstd_allowed: bool) -> Result<Validated, ProduceRefusal> {
+        let topic = self.config.load();
+        let rules = Rules {
+            now,
+            timestamp_type: match topic.timestamp_type() {
+                milena_config::TimestampType::CreateTime => TimestampType::CreateTime,
+                milena_config::TimestampType::LogAppendTime => TimestampType::LogAppendTime,
+            },
+            before_max_ms: topic.message_timestamp_before_max_ms(),
+            after_max_ms: topic.message_timestamp_after_max_ms(),
+            compacted: topic.compacts(),
+            max_message_bytes: topic.max_message_bytes() as usize,
+            zstd_allowed,
+            ..Rules::default()
+        };
+        let validated = milena_records::validate(batch, &rules)?;
+        if validated.header.is_transactional() {
+            return Err(ProduceRefusal::Transactional);
+        }
+        let limit = topic.segment_bytes() as usize;
+        if validated.header.total_size() > limit {
+            return Err(ProduceRefusal::LargerThanSegment { size: validated.header.total_size(), limit });
+        }
+        match stored_codec(&topic) {
+            Some((codec, level)) => Ok(milena_records::recompress(validated, codec, level, &rules)?),
+            None => Ok(validated),
+        }
+    }
+
+    /// Waits until a batch is on all in-sync replicas, at most `timeout`. Anything but `None` leaves open
+    /// whether it will be: it is in the leader's log.
+    pub(crate) async fn replicated(self: &Arc<Self>, appended: &Appended, timeout: Duration) -> ErrorCode {
+        let deadline = Instant::now() + timeout;
+        let waiter = Arc::new(Waiter::default());
+        self.waiters.register(&waiter);
+        let code = loop {
+            let replication = self.with(|state| state.replication_of(appended));
+            if let Some(code) = replication.unwrap_or(Some(ErrorCode::NotLeaderOrFollower)) {
+                break code;
+            }
+            if tokio::time::timeout_at(deadline.into(), waiter.woken()).await.is_err() {
+                break ErrorCode::RequestTimedOut;
+            }
+        };
+        self.waiters.deregister(&waiter);
+        code
+    }
+}
+
+impl State {
+    fn append(&mut self, validated: Validated, acks: Acks, now: i64) -> Result<Appended, ProduceRefusal> {
+        self.replica.check_append(acks == Acks::All)?;
+        let leader_epoch = self.replica.leadership().leader_epoch;
+        let log_append_time = match validated.header.timestamp_type() {
+            TimestampType::LogAppendTime => validated.max_timestamp,
+            TimestampType::CreateTime => -1,
+        };
+        if let SequenceVerdict::Duplicate(known) = self.producers.check(&validated.header)? {
+            let end = known.last_offset + 1;
+            return Ok(Appended {
+                base_offset: known.base_offset(),
+                end,
+                log_append_time: if log_append_time < 0 { -1 } else { known.timestamp },
+                log_start: self.log.log_start(),
+                leader_epoch,
+                replicated: self.replica.high_watermark() >= end,
+            });
+        }
+        let record_count = validated.record_count;
+        let batch = validated.into_stored(self.log.log_end(), leader_epoch);
+        let info = match self.log.append(std::slice::from_ref(&batch), now) {
+            Ok(info) => info,
+            Err(error) => {
+                error!(%error, "append failed");
+                return Err(ProduceRefusal::Storage);
+            }
+        };
+        if info.rolled
+            && let Err(error) = self.log.take_snapshot(&self.producers.entries(), info.base_offset)
+        {
+            // Not fatal: recovery then reads more of the log.
+            tracing::warn!(%error, "producer snapshot not written");
+        }
+        self.rolled |= info.rolled;
+        self.producers.record(&batch.header());
+        self.replica.appended(info.log_end);
+        self.unflushed += i64::from(record_count);
+        Ok(Appended {
+            base_offset: info.base_offset,
+            end: info.log_end,
+            log_append_time,
+            log_start: self.log.log_start(),
+            leader_epoch,
+            replicated: self.replica.high_watermark() >= info.log_end,
+        })
+    }
+
+    /// Whether a batch is replicated; `None` while nobody knows.
+    fn replication_of(&self, appended: &Appended) -> Option<ErrorCode> {
+        if self.replica.leadership().leader_epoch != appended.leader_epoch {
+            return Some(ErrorCode::NotLeaderOrFollower);
+        }
+        if self.replica.high_watermark() < appended.end {
+            return None;
+        }
+        Some(match self.replica.check_append(true) {
+            Err(AppendRefusal::NotEnoughReplicas { .. }) => ErrorCode::NotEnoughReplicasAfterAppend,
+            _ => ErrorCode::None,
+        })
+    }
+}
+
+/// The codec in which a topic's data is stored; `None` keeps the producer's (RB-6).
+fn stored_codec(topic: &TopicConfig) -> Option<(Compression, Level)> {
+    Some(match topic.compression_type() {
+        CompressionType::Producer => return None,
+        CompressionType::Uncompressed => (Compression::None, Level::Default),
+        CompressionType::Gzip => (Compression::Gzip, Level::Of(topic.compression_gzip_level())),
+        CompressionType::Snappy => (Compression::Snappy, Level::Default),
+        CompressionType::Lz4 => (Compression::Lz4, Level::Default),
+        CompressionType::Zstd => (Compression::Zstd, Level::Of(topic.compression_zstd_level())),
+    })
+}

@@ -1,0 +1,128 @@
+//! One partition as this broker hosts it: its log, its replica's state and its producers behind one lock,
+//! and the requests that wait for it.
+//!
+//! Decisions are `milena-partition`'s, bytes are `milena-log`'s; this joins them. Whatever takes long
+//! (validating a batch, reading data) runs outside the lock.
+
+mod append;
+mod read;
+mod upkeep;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use milena_config::TopicConfig;
+use milena_log::Log;
+use milena_partition::{Leadership, ProducerEntry, Producers, Replica};
+use milena_records::Offset;
+use milena_wire::Uuid;
+
+pub(crate) use append::{Acks, Appended, ProduceRefusal};
+pub(crate) use read::{FetchFrom, FetchRefusal, Fetched, OffsetQuery};
+pub(crate) use upkeep::{Checkpointed, DeleteRefusal};
+
+use crate::waiters::Waiters;
+
+/// A partition of this broker.
+pub(crate) struct Hosted {
+    /// Name of its topic.
+    pub(crate) topic: Arc<str>,
+    /// Id of its topic.
+    pub(crate) topic_id: Uuid,
+    /// Partition index.
+    pub(crate) index: i32,
+    /// Requests that wait for data, for replicas or for the log start.
+    pub(crate) waiters: Waiters,
+    config: ArcSwap<TopicConfig>,
+    /// `None` once it is deleted from the cluster, or closed for shutdown: nothing is served any more.
+    state: Mutex<Option<State>>,
+    /// Has been appended to since the last look at retention, flush and checkpoints.
+    touched: AtomicBool,
+}
+
+struct State {
+    log: Log,
+    replica: Replica,
+    producers: Producers,
+    /// Records written since the last flush, for `flush.messages`.
+    unflushed: i64,
+    /// A segment was closed since the last flush.
+    rolled: bool,
+}
+
+impl Hosted {
+    /// Hosts an opened log. `high_watermark` is the checkpointed one.
+    pub(crate) fn new(
+        (topic, topic_id, index): (Arc<str>, Uuid, i32),
+        config: Arc<TopicConfig>,
+        (mut log, producers): (Log, Producers),
+        (broker, leadership): (i32, Leadership),
+        high_watermark: Offset,
+    ) -> Self {
+        let replica = Replica::new(broker, leadership, log.log_end(), high_watermark);
+        log.set_config(Arc::new(log_config(&config)));
+        let state = State { log, replica, producers, unflushed: 0, rolled: false };
+        Self {
+            topic,
+            topic_id,
+            index,
+            waiters: Waiters::default(),
+            config: ArcSwap::new(config),
+            state: Mutex::new(Some(state)),
+            touched: AtomicBool::new(true),
+        }
+    }
+
+    /// Takes newer leadership; parked requests look again.
+    pub(crate) fn lead(&self, leadership: Leadership) {
+        self.with(|state| state.replica.lead(leadership));
+        self.waiters.wake();
+    }
+
+    /// Takes changed settings of the topic.
+    pub(crate) fn configure(&self, config: Arc<TopicConfig>) {
+        self.with(|state| state.log.set_config(Arc::new(log_config(&config))));
+        self.config.store(config);
+        self.touched.store(true, Ordering::Relaxed);
+    }
+
+    /// What idempotent producers have here, for DescribeProducers.
+    pub(crate) fn producers(&self) -> Vec<ProducerEntry> {
+        self.with(|state| state.producers.entries()).unwrap_or_default()
+    }
+
+    /// Bytes on disk.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.with(|state| state.log.size_bytes()).unwrap_or(0)
+    }
+
+    /// Looks at or changes the state; `None` if it is closed.
+    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> Option<T> {
+        let mut state = self.state.lock().expect("a partition's lock is not held across a panic");
+        state.as_mut().map(act)
+    }
+}
+
+impl State {
+    /// First offset that a read_committed consumer may not see.
+    fn last_stable_offset(&self) -> Offset {
+        let high_watermark = self.replica.high_watermark();
+        self.producers.first_unstable_offset().map_or(high_watermark, |first| first.min(high_watermark))
+    }
+}
+
+/// The settings that a log obeys, out of its topic's.
+pub(crate) fn log_config(topic: &TopicConfig) -> milena_log::LogConfig {
+    milena_log::LogConfig {
+        segment_bytes: topic.segment_bytes() as u32,
+        segment_ms: topic.segment_max_age_ms(),
+        segment_jitter_ms: topic.segment_jitter_ms(),
+        segment_index_bytes: topic.segment_index_bytes() as u32,
+        index_interval_bytes: topic.index_interval_bytes() as u32,
+        retention_ms: topic.retention_ms(),
+        retention_bytes: topic.retention_bytes(),
+        file_delete_delay_ms: topic.file_delete_delay_ms(),
+        delete: topic.deletes(),
+    }
+}

@@ -1,0 +1,146 @@
+//! What happens to a partition beside reads and writes: deletion of records, retention, flushes, the values
+//! for checkpoints, and its end.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use milena_log::{Error, FlushHandle};
+use milena_partition::Role;
+use milena_records::Offset;
+use milena_wire::ErrorCode;
+use tracing::{info, warn};
+
+use super::Hosted;
+
+/// Why records are not deleted (TP-11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DeleteRefusal {
+    /// Beyond the high watermark, or negative but not -1.
+    OutOfRange,
+    /// The topic's `cleanup.policy` does not have `delete`.
+    Policy,
+    /// Another broker leads.
+    NotLeader,
+}
+
+impl DeleteRefusal {
+    /// Kafka's code for it.
+    pub(crate) fn code(self) -> ErrorCode {
+        match self {
+            Self::OutOfRange => ErrorCode::OffsetOutOfRange,
+            Self::Policy => ErrorCode::PolicyViolation,
+            Self::NotLeader => ErrorCode::NotLeaderOrFollower,
+        }
+    }
+}
+
+/// A partition's offsets that outlive the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Checkpointed {
+    /// Everything below is on disk.
+    pub(crate) recovery_point: Offset,
+    /// First offset that can be read.
+    pub(crate) log_start: Offset,
+    /// First offset not yet committed.
+    pub(crate) high_watermark: Offset,
+}
+
+impl Hosted {
+    /// Makes `offset` the first that can be read; -1 deletes everything committed. Returns the log start.
+    pub(crate) fn delete_records(&self, offset: i64) -> Result<Offset, DeleteRefusal> {
+        if !self.config.load().deletes() {
+            return Err(DeleteRefusal::Policy);
+        }
+        let moved = self.with(|state| {
+            if state.replica.role() != Role::Leader {
+                return Err(DeleteRefusal::NotLeader);
+            }
+            let high_watermark = state.replica.high_watermark();
+            let target = if offset == -1 { high_watermark } else { Offset(offset) };
+            if target < Offset::ZERO || target > high_watermark {
+                return Err(DeleteRefusal::OutOfRange);
+            }
+            state.log.advance_log_start(target);
+            Ok(state.log.log_start())
+        });
+        let start = moved.unwrap_or(Err(DeleteRefusal::NotLeader))?;
+        self.touched.store(true, Ordering::Relaxed);
+        self.waiters.wake();
+        Ok(start)
+    }
+
+    /// Whether anything happened since the last call.
+    pub(crate) fn take_touched(&self) -> bool {
+        self.touched.swap(false, Ordering::Relaxed)
+    }
+
+    /// Removes old segments and forgets idle producers. Returns whether removed files wait to be unlinked.
+    pub(crate) fn retain(&self, now_ms: i64, producer_expiration_ms: i64) -> bool {
+        let retained = self.with(|state| {
+            state.producers.expire(now_ms, producer_expiration_ms);
+            let removed = state.log.retention(now_ms, state.replica.high_watermark());
+            let start = state.log.log_start();
+            state.replica.log_start_moved(start);
+            (removed, start, state.log.has_deleted())
+        });
+        let Some((removed, log_start, has_deleted)) = retained else { return false };
+        match removed {
+            Ok(removed) if removed.is_empty() => {}
+            Ok(removed) => {
+                info!(topic = %self.topic, partition = self.index, segments = removed.len(), %log_start, "retention removed segments");
+                self.waiters.wake();
+            }
+            Err(error) => warn!(%error, "retention failed"),
+        }
+        has_deleted
+    }
+
+    /// Unlinks what retention removed long enough ago.
+    pub(crate) fn purge(&self, now_ms: i64) {
+        if let Some(Err(error)) = self.with(|state| state.log.purge_deleted(now_ms)) {
+            warn!(%error, "unlinking removed segments failed");
+        }
+    }
+
+    /// The flush of what a roll has closed, or of everything if `all`; to be run without the lock.
+    pub(crate) fn due_flush(&self, all: bool) -> Option<FlushHandle> {
+        self.with(|state| {
+            if !(state.log.needs_flush() && (all || state.rolled)) {
+                return None;
+            }
+            (state.unflushed, state.rolled) = (0, false);
+            state.log.flush_handle().map_err(|error| warn!(%error, "flush failed")).ok()
+        })?
+    }
+
+    /// `flush.ms` of the topic: how long what was appended may stay unflushed.
+    pub(crate) fn flush_ms(&self) -> i64 {
+        self.config.load().flush_ms()
+    }
+
+    /// The values for the checkpoints.
+    pub(crate) fn checkpointed(&self) -> Option<Checkpointed> {
+        self.with(|state| Checkpointed {
+            recovery_point: state.log.recovery_point(),
+            log_start: state.log.log_start(),
+            high_watermark: state.replica.high_watermark(),
+        })
+    }
+
+    /// Stops serving and makes everything durable. Returns the last values for the checkpoints.
+    pub(crate) fn close(&self) -> Result<Option<Checkpointed>, Error> {
+        let Some(state) = self.state.lock().unwrap().take() else { return Ok(None) };
+        let log_start = state.log.log_start();
+        let high_watermark = state.replica.high_watermark();
+        let recovery_point = state.log.close(&state.producers.entries())?;
+        self.waiters.wake();
+        Ok(Some(Checkpointed { recovery_point, log_start, high_watermark }))
+    }
+
+    /// Stops serving for ever: the topic is deleted. Returns the directory that is to go.
+    pub(crate) fn abandon(&self) -> Option<PathBuf> {
+        let state = self.state.lock().unwrap().take()?;
+        self.waiters.wake();
+        Some(state.log.dir().to_path_buf())
+    }
+}

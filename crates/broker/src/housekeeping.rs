@@ -1,0 +1,113 @@
+//! What time asks of partitions: flushes, retention, checkpoints, idle files. One task for all of them; the
+//! disk work runs on its own threads.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::clock;
+use crate::data_dir::DataDir;
+use crate::hosted::Hosted;
+use crate::partitions::Partitions;
+use crate::settings::Settings;
+
+/// Longest time between two rounds.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Shortest time between two rounds, however small a topic's `flush.ms` is.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+/// How often descriptors of idle files are closed.
+const IDLE_FILES: Duration = Duration::from_secs(60);
+
+/// Looks after the partitions of this broker.
+pub(crate) struct Housekeeping {
+    pub(crate) partitions: Arc<Partitions>,
+    pub(crate) data_dir: Arc<DataDir>,
+    pub(crate) settings: Arc<Settings>,
+}
+
+/// When each chore is due.
+struct Due {
+    retention: Instant,
+    checkpoint: Instant,
+    idle_files: Instant,
+}
+
+impl Housekeeping {
+    /// Runs until `shutdown`.
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
+        let this = Arc::new(self);
+        let now = Instant::now();
+        let initial = Duration::from_millis(this.settings.broker().log_initial_task_delay_ms() as u64);
+        let mut due = Due { retention: now + initial, checkpoint: now, idle_files: now + IDLE_FILES };
+        let mut pause = LONGEST_PAUSE;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            let round = Arc::clone(&this);
+            let Ok(done) = tokio::task::spawn_blocking(move || round.round(due)).await else { return };
+            (due, pause) = done;
+        }
+    }
+
+    fn round(&self, mut due: Due) -> (Due, Duration) {
+        let now = Instant::now();
+        let all = self.partitions.all();
+        let touched: Vec<_> = all.iter().filter(|hosted| hosted.take_touched()).collect();
+        self.flush(&touched);
+        let pause = pause(&all);
+        let config = self.settings.broker();
+        let millis = |value: i64| Duration::from_millis(value.max(1) as u64);
+        if now >= due.retention {
+            self.retain(&all, config.producer_id_expiration_ms().into());
+            due.retention = now + millis(config.log_retention_check_interval_ms());
+        }
+        if now >= due.checkpoint && !touched.is_empty() {
+            self.checkpoint(&all);
+            due.checkpoint = now + millis(config.replica_high_watermark_checkpoint_interval_ms());
+        }
+        if now >= due.idle_files {
+            self.data_dir.close_idle_files();
+            due.idle_files = now + IDLE_FILES;
+        }
+        (due, pause)
+    }
+
+    /// Flushes partitions whose `flush.ms` is short, and what a roll has closed.
+    fn flush(&self, touched: &[&Arc<Hosted>]) {
+        for hosted in touched {
+            let by_time = hosted.flush_ms() < LONGEST_PAUSE.as_millis() as i64;
+            if let Some(flush) = hosted.due_flush(by_time)
+                && let Err(error) = flush.run()
+            {
+                warn!(topic = %hosted.topic, partition = hosted.index, %error, "flush failed");
+            }
+        }
+    }
+
+    fn retain(&self, all: &[Arc<Hosted>], producer_expiration_ms: i64) {
+        let now = clock::unix_ms();
+        for hosted in all {
+            if hosted.retain(now, producer_expiration_ms) {
+                hosted.purge(now);
+            }
+        }
+    }
+
+    /// Writes the checkpoints.
+    fn checkpoint(&self, all: &[Arc<Hosted>]) {
+        let offsets = all.iter().filter_map(|hosted| Some((&**hosted, hosted.checkpointed()?)));
+        if let Err(error) = self.data_dir.write_checkpoints(offsets) {
+            warn!(%error, "checkpoints not written");
+        }
+    }
+}
+
+/// Until the next round: as short as the shortest `flush.ms` asks for.
+fn pause(all: &[Arc<Hosted>]) -> Duration {
+    let shortest = all.iter().map(|hosted| hosted.flush_ms()).min().unwrap_or(i64::MAX);
+    Duration::from_millis(shortest.max(0) as u64).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+}

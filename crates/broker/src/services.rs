@@ -1,0 +1,127 @@
+//! What handlers are given to work with. Most take one or two of these; who takes them all says why.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::Guard;
+use milena_config::BrokerConfig;
+use milena_metadata::decide::{Decision, topics};
+use milena_metadata::{BrokerEpoch, BrokerId, Image, Refusal};
+use milena_quorum::GroupHandle;
+use milena_wire::ErrorCode;
+use tracing::warn;
+
+use crate::cluster::Controller;
+use crate::coordination::Coordination;
+use crate::data_dir::DataDir;
+use crate::error::Explained;
+use crate::partitions::Partitions;
+use crate::producer_ids::ProducerIds;
+use crate::random;
+use crate::settings::Settings;
+use crate::view::View;
+
+/// The parts of a running broker.
+pub(crate) struct Services {
+    pub(crate) broker_id: BrokerId,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) view: Arc<View>,
+    pub(crate) partitions: Arc<Partitions>,
+    pub(crate) controller: Controller,
+    pub(crate) coordination: Coordination,
+    pub(crate) producer_ids: ProducerIds,
+    pub(crate) data_dir: Arc<DataDir>,
+    /// The metadata quorum, for what DescribeQuorum tells.
+    pub(crate) cluster_raft: GroupHandle,
+    /// The groups' quorum, whose leader coordinates.
+    pub(crate) coordination_raft: GroupHandle,
+}
+
+impl Services {
+    /// The settings now.
+    pub(crate) fn settings(&self) -> Guard<Arc<BrokerConfig>> {
+        self.settings.broker()
+    }
+
+    /// The broker that coordinates every group, if there is one at the moment.
+    pub(crate) fn coordinator_id(&self) -> Option<BrokerId> {
+        let leader = self.coordination_raft.leader().borrow().leader?;
+        i32::try_from(leader.0).ok().map(BrokerId)
+    }
+
+    /// Makes a change to the cluster's metadata and waits until this broker has applied it, at most
+    /// `timeout_ms` (D12, TP-7).
+    pub(crate) async fn change<T>(
+        &self,
+        timeout_ms: i32,
+        decide: impl FnMut(&Image) -> Result<Decision<T>, Refusal>,
+    ) -> Result<T, Explained> {
+        let timeout = Duration::from_millis(timeout_ms.max(0) as u64);
+        let changed = self.controller.change(decide).await?;
+        match tokio::time::timeout(timeout, self.view.applied(changed.index)).await {
+            Ok(()) => Ok(changed.answer),
+            Err(_) => Err(Explained::new(
+                ErrorCode::RequestTimedOut,
+                "the change is agreed on, but was not applied within the request's time-out",
+            )),
+        }
+    }
+
+    /// Writes the checkpoints of all partitions.
+    pub(crate) fn checkpoint(&self) {
+        let all = self.partitions.all();
+        let offsets = all.iter().filter_map(|hosted| Some((&**hosted, hosted.checkpointed()?)));
+        if let Err(error) = self.data_dir.write_checkpoints(offsets) {
+            warn!(%error, "checkpoints not written");
+        }
+    }
+
+    /// Closes every partition and says so on disk. Returns whether the next start may trust the files.
+    pub(crate) fn close(&self, epoch: BrokerEpoch) -> bool {
+        let all = self.partitions.all();
+        let mut offsets = Vec::with_capacity(all.len());
+        let mut is_clean = true;
+        for hosted in &all {
+            match hosted.close() {
+                Ok(Some(checkpointed)) => offsets.push((&**hosted, checkpointed)),
+                Ok(None) => {}
+                Err(error) => {
+                    warn!(topic = %hosted.topic, partition = hosted.index, %error, "log not closed");
+                    is_clean = false;
+                }
+            }
+        }
+        if let Err(error) = self.data_dir.write_checkpoints(offsets.into_iter()) {
+            warn!(%error, "checkpoints not written");
+            return false;
+        }
+        is_clean && self.data_dir.mark_clean(epoch.0).is_ok()
+    }
+
+    /// Creates topics that a client asked for by name, with the broker's defaults (MD-3). Returns those that
+    /// cannot be, with the reason.
+    pub(crate) async fn auto_create(&self, names: Vec<String>) -> Vec<(String, ErrorCode)> {
+        let settings = self.settings().clone();
+        let outcome = self
+            .change(Self::AUTO_CREATE_TIMEOUT_MS, |image| {
+                let live = image.live_brokers().count();
+                let absent = names.iter().filter(|name| image.topic(name).is_none());
+                let wanted: Vec<_> =
+                    absent.map(|name| topics::NewTopic::automatic(name, &settings, live)).collect();
+                topics::create(image, &settings, &wanted, false, &mut random::word)
+            })
+            .await;
+        match outcome {
+            Ok(answer) => answer
+                .into_iter()
+                .filter_map(|(name, created)| Some((name, created.err()?.code())))
+                // Somebody else was first: it is there, which is all that was asked for.
+                .filter(|(_, code)| *code != ErrorCode::TopicAlreadyExists)
+                .collect(),
+            Err(error) => names.into_iter().map(|name| (name, error.code)).collect(),
+        }
+    }
+
+    /// How long a Metadata request waits for a topic that it creates. Afterwards the client asks again.
+    const AUTO_CREATE_TIMEOUT_MS: i32 = 5_000;
+}
