@@ -1,7 +1,7 @@
 //! What a committed offset costs: `cargo run --release -p milena-group --example commit_cost`.
 //!
-//! Prints the time per offset of applying a command, and of the whole way through a coordinator: request, batch,
-//! encoding, decoding, apply, answer.
+//! Prints the time per offset of applying a command, and of the whole way through a coordinator: request,
+//! batch, encoding, decoding, apply, answer.
 
 use std::time::{Duration, Instant};
 

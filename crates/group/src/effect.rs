@@ -10,7 +10,8 @@ use crate::refusal::Refusal;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Propose to Raft, in this order; the outcome comes back as
-    /// [`Event::Committed`](crate::Event::Committed) or [`Event::ProposalFailed`](crate::Event::ProposalFailed).
+    /// [`Event::Committed`](crate::Event::Committed) or
+    /// [`Event::ProposalFailed`](crate::Event::ProposalFailed).
     Propose(ProposalId, Command),
     /// Answer this request.
     Reply(RequestId, Reply),

@@ -9,7 +9,8 @@ use crate::groups::Answer;
 /// The two clocks at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Now {
-    /// Monotonic, milliseconds from any fixed start: time-outs go by it, so that a set wall clock expires nobody.
+    /// Monotonic, milliseconds from any fixed start: time-outs go by it, so that a set wall clock expires
+    /// nobody.
     pub monotonic_ms: u64,
     /// Milliseconds since 1970: what is written as commit time.
     pub unix_ms: i64,
@@ -28,7 +29,8 @@ pub struct ProposalId {
     pub number: u64,
 }
 
-/// A topic for ever, also when another of the same name follows (KIP-516). Offsets belong to it, not to the name.
+/// A topic for ever, also when another of the same name follows (KIP-516). Offsets belong to it, not to the
+/// name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct TopicId(pub [u8; 16]);
 
@@ -49,7 +51,8 @@ pub enum Event {
     DeleteOffsets(RequestId, DeleteOffsets),
     /// DeleteGroups, one group of it.
     DeleteGroup(RequestId, DeleteGroup),
-    /// These topics are gone from the cluster's metadata; their offsets go too. At most a few thousand at once.
+    /// These topics are gone from the cluster's metadata; their offsets go too. At most a few thousand at
+    /// once.
     TopicsDeleted(Vec<TopicId>),
     /// The proposal was committed and applied. The `groups` given with it have it applied.
     Committed {
@@ -65,9 +68,9 @@ pub enum Event {
         /// Which error the waiting clients get.
         failure: Failure,
     },
-    /// The connection of these requests is closed: no reply is wanted. A join that could only have told a new member
-    /// its id takes the member along. Commits stay in their queue, as in Kafka: it keeps their order, so none can
-    /// overtake the client's next attempt.
+    /// The connection of these requests is closed: no reply is wanted. A join that could only have told a
+    /// new member its id takes the member along. Commits stay in their queue, as in Kafka: it keeps their
+    /// order, so none can overtake the client's next attempt.
     Disconnected(Vec<RequestId>),
     /// A deadline has passed.
     Tick,

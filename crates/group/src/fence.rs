@@ -48,8 +48,8 @@ pub(crate) fn check_commit(
     claim: &Claim<'_>,
 ) -> Result<(), Refusal> {
     if claim.generation < 0 && state == GroupState::Empty {
-        // An administrator, or a consumer that assigns its partitions itself. On a group with members this would
-        // overwrite what its owners committed.
+        // An administrator, or a consumer that assigns its partitions itself. On a group with members this
+        // would overwrite what its owners committed.
         return Ok(());
     }
     let names_someone = claim.generation >= 0 || !claim.member_id.is_empty() || claim.instance_id.is_some();

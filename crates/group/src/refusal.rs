@@ -6,7 +6,8 @@ pub enum Refusal {
     /// INVALID_GROUP_ID (24): empty group id, where FC-5 forbids it.
     #[error("group id is empty")]
     InvalidGroupId,
-    /// INVALID_SESSION_TIMEOUT (26): outside `group.min.session.timeout.ms` to `group.max.session.timeout.ms`.
+    /// INVALID_SESSION_TIMEOUT (26): outside `group.min.session.timeout.ms` to
+    /// `group.max.session.timeout.ms`.
     #[error("session timeout is outside the broker's bounds")]
     InvalidSessionTimeout,
     /// INCONSISTENT_GROUP_PROTOCOL (23): no protocol, none in common with the other members, or another type.
@@ -42,8 +43,8 @@ pub enum Refusal {
     /// OFFSET_METADATA_TOO_LARGE (12): longer than `offset.metadata.max.bytes`; of one partition.
     #[error("offset metadata is too long")]
     OffsetMetadataTooLarge,
-    /// UNKNOWN_SERVER_ERROR (-1): members or assignments do not fit into one entry of the log, as in Kafka when the
-    /// group's record is above `message.max.bytes` (OC-5).
+    /// UNKNOWN_SERVER_ERROR (-1): members or assignments do not fit into one entry of the log, as in Kafka
+    /// when the group's record is above `message.max.bytes` (OC-5).
     #[error("group's members or assignments are too large to be stored")]
     TooLarge,
     /// COORDINATOR_NOT_AVAILABLE (15): the change may or may not have been made; ask again.
@@ -52,8 +53,8 @@ pub enum Refusal {
     /// NOT_COORDINATOR (16): another broker is the coordinator now.
     #[error("this broker is not the coordinator")]
     NotCoordinator,
-    /// COORDINATOR_LOAD_IN_PROGRESS (14): a bound of [`Settings`](crate::Settings) is reached; back off and ask
-    /// again here.
+    /// COORDINATOR_LOAD_IN_PROGRESS (14): a bound of [`Settings`](crate::Settings) is reached; back off and
+    /// ask again here.
     #[error("coordinator has too many requests waiting")]
     Busy,
 }

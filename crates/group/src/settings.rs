@@ -17,14 +17,15 @@ pub struct Settings {
     pub offsets_retention_ms: i64,
     /// `offsets.retention.check.interval.ms`.
     pub offsets_retention_check_interval_ms: u64,
-    /// How long a join of a member that the group has not seen before may wait. Kafka has it fixed at five minutes.
+    /// How long a join of a member that the group has not seen before may wait. Kafka has it fixed at five
+    /// minutes.
     pub new_member_join_timeout_ms: u64,
     /// Most requests waiting for an answer, over all groups; ours.
     pub max_waiting_requests: usize,
     /// Most member ids given out and not yet used, over all groups; ours.
     pub max_pending_members: usize,
-    /// Most bytes of all members' protocols, and of all assignments, in one group; ours, below the largest entry of
-    /// the Raft log.
+    /// Most bytes of all members' protocols, and of all assignments, in one group; ours, below the largest
+    /// entry of the Raft log.
     pub max_group_bytes: usize,
     /// Most bytes of offset commits that wait for the log; ours.
     pub max_queued_commit_bytes: usize,

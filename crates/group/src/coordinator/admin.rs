@@ -12,7 +12,8 @@ use crate::refusal::Refusal;
 use crate::stored::{self, command::Kind};
 use crate::{CONSUMER_PROTOCOL_TYPE, GroupState};
 
-/// Groups looked at in one step; the next slice follows in a later one, so that clients are served in between.
+/// Groups looked at in one step; the next slice follows in a later one, so that clients are served in
+/// between.
 const GROUPS_PER_SLICE: usize = 1_000;
 /// Offsets looked at in one step, at least those of one group.
 const OFFSETS_PER_SLICE: usize = 20_000;

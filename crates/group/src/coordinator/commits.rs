@@ -1,8 +1,9 @@
 //! OffsetCommit: many requests in one entry of the log.
 //!
-//! One batch is on its way at a time; what arrives meanwhile makes the next. So a lone commit waits for nobody, a
-//! thousand at once cost one flush, and each member's commits are applied in the order of their arrival. The order
-//! also holds when a client gives up and retries on another connection, because both attempts pass this queue.
+//! One batch is on its way at a time; what arrives meanwhile makes the next. So a lone commit waits for
+//! nobody, a thousand at once cost one flush, and each member's commits are applied in the order of their
+//! arrival. The order also holds when a client gives up and retries on another connection, because both
+//! attempts pass this queue.
 
 use std::collections::VecDeque;
 

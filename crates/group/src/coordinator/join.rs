@@ -54,7 +54,8 @@ impl Turn<'_> {
         let is_awaiting = |it: &Member| it.awaiting_join.is_some();
         match group.state {
             GroupState::Empty => true,
-            // Those that wait count, not those that are known: if the bound was lowered, the last to rejoin go.
+            // Those that wait count, not those that are known: if the bound was lowered, the last to rejoin
+            // go.
             GroupState::PreparingRebalance => {
                 group.members.get(member_id).is_some_and(is_awaiting)
                     || group.members.values().filter(|it| is_awaiting(it)).count() < most
@@ -83,7 +84,8 @@ impl Turn<'_> {
         }
     }
 
-    /// MEMBER_ID_REQUIRED: a client that gives up before the rebalance ends leaves no member behind (KIP-394).
+    /// MEMBER_ID_REQUIRED: a client that gives up before the rebalance ends leaves no member behind
+    /// (KIP-394).
     fn give_member_id(
         &mut self,
         group: &mut LiveGroup,
@@ -147,8 +149,8 @@ impl Turn<'_> {
             knows_its_id,
             alarm: Alarm::default(),
         };
-        // Not its session time-out: it waits for us and sends no heartbeats. But a client that has given up and
-        // tried again under another id must not stay for ever.
+        // Not its session time-out: it waits for us and sends no heartbeats. But a client that has given up
+        // and tried again under another id must not stay for ever.
         self.set_session(&group.id, &mut member, self.desk.settings.new_member_join_timeout_ms);
         group.members.insert(member_id, member);
         self.rebalance_or_complete_join(group);
@@ -268,8 +270,8 @@ fn current_generation(group: &LiveGroup, member_id: &str, with_members: bool) ->
     }
 }
 
-/// The answer to a static member that is back. A client that cannot be told to skip the assignment is told that
-/// another member leads, its own former id, so that it does not compute one.
+/// The answer to a static member that is back. A client that cannot be told to skip the assignment is told
+/// that another member leads, its own former id, so that it does not compute one.
 fn replaced(group: &LiveGroup, member_id: &str, was_leader: Option<Arc<str>>, can_skip: bool) -> Joined {
     let is_leader = group.is_leader(member_id);
     let joined = current_generation(group, member_id, can_skip && is_leader);

@@ -177,8 +177,8 @@ impl LiveGroup {
         self.members.values().all(|it| it.supports(protocol))
     }
 
-    /// The protocol with most votes; each member votes for the first of its own that all have (GR-7). Of several
-    /// with as many votes, the first by name.
+    /// The protocol with most votes; each member votes for the first of its own that all have (GR-7). Of
+    /// several with as many votes, the first by name.
     pub fn select_protocol(&self) -> Option<String> {
         let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
         let common: BTreeSet<&str> = match self.members.values().next() {

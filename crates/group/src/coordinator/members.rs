@@ -11,7 +11,8 @@ use crate::fence::check_member;
 use crate::refusal::Refusal;
 
 impl Turn<'_> {
-    /// Changes nothing but the session, so it is answered at once, also while a proposal is in flight (GR-12).
+    /// Changes nothing but the session, so it is answered at once, also while a proposal is in flight
+    /// (GR-12).
     pub fn heartbeat(&mut self, group: &mut LiveGroup, heartbeat: &Heartbeat) -> Result<(), Refusal> {
         check_member(group, &heartbeat.member_id, heartbeat.instance_id.as_deref())?;
         if heartbeat.generation != group.generation {
@@ -102,8 +103,8 @@ impl Turn<'_> {
         }
     }
 
-    /// The connection of a parked join is closed. The member stays, as it may come back under its id; one that
-    /// cannot know its id cannot.
+    /// The connection of a parked join is closed. The member stays, as it may come back under its id; one
+    /// that cannot know its id cannot.
     pub fn join_abandoned(&mut self, group: &mut LiveGroup, request: RequestId) {
         let abandoned = |it: &&super::live::Member| it.awaiting_join == Some(request) && !it.knows_its_id;
         let Some(member) = group.members.values().find(abandoned) else { return };

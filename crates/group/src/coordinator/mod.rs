@@ -32,8 +32,8 @@ use timers::{Timer, Timers};
 /// Coordinator of every group, on the Raft leader, for one term.
 ///
 /// Call [`Coordinator::step`] with each event as it comes, and with [`Event::Tick`] when
-/// [`Coordinator::next_deadline`] has come; perform the effects in order. Idle groups cost nothing: only those with
-/// members, or about to have some, are kept here.
+/// [`Coordinator::next_deadline`] has come; perform the effects in order. Idle groups cost nothing: only
+/// those with members, or about to have some, are kept here.
 #[derive(Debug)]
 pub struct Coordinator {
     desk: Desk,
@@ -73,8 +73,9 @@ impl LiveGroups {
 }
 
 impl Coordinator {
-    /// The coordinator of a term that has just begun; `groups` must have every entry of former terms applied. All
-    /// members get a full session (G12), and groups stay in the generation that the log has (GR-16).
+    /// The coordinator of a term that has just begun; `groups` must have every entry of former terms
+    /// applied. All members get a full session (G12), and groups stay in the generation that the log has
+    /// (GR-16).
     pub fn new(term: u64, now: Now, groups: &Groups, settings: Settings) -> Self {
         let mut desk = Desk::new(term, settings);
         let mut live = LiveGroups::default();
@@ -134,8 +135,8 @@ impl Coordinator {
         commits.pump(&mut turn);
     }
 
-    /// When to call `step` with [`Event::Tick`] at the latest, on the monotonic clock. Nothing needs to be done
-    /// before.
+    /// When to call `step` with [`Event::Tick`] at the latest, on the monotonic clock. Nothing needs to be
+    /// done before.
     pub fn next_deadline(&self) -> Option<u64> {
         self.desk.timers.next()
     }

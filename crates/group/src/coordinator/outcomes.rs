@@ -100,8 +100,8 @@ impl Turn<'_> {
         }
     }
 
-    /// What became of the proposal is not known, or not what was expected: the group starts again from the log, and
-    /// whoever waited asks again.
+    /// What became of the proposal is not known, or not what was expected: the group starts again from the
+    /// log, and whoever waited asks again.
     fn reload(&mut self, group: &mut LiveGroup, in_flight: Option<InFlight>, refusal: Refusal) {
         if let Some(InFlight { purpose, replies, .. }) = in_flight {
             for (request, _) in replies {

@@ -13,7 +13,8 @@ use crate::stored::{self, command::Kind};
 const SHORTEST_WAIT_MS: u64 = 1_000;
 
 impl Turn<'_> {
-    /// After a change of members: starts a rebalance, or completes the one under way if it waits for nobody else.
+    /// After a change of members: starts a rebalance, or completes the one under way if it waits for nobody
+    /// else.
     pub fn rebalance_or_complete_join(&mut self, group: &mut LiveGroup) {
         match group.state {
             GroupState::PreparingRebalance => self.maybe_complete_join(group),
@@ -84,7 +85,8 @@ impl Turn<'_> {
         self.complete_join(group);
     }
 
-    /// Forms the next generation of those that have joined (GR-6). Static members stay until their session ends.
+    /// Forms the next generation of those that have joined (GR-6). Static members stay until their session
+    /// ends.
     pub fn complete_join(&mut self, group: &mut LiveGroup) {
         group.alarm.stop();
         let gone: Vec<Arc<str>> = group

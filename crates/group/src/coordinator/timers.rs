@@ -1,7 +1,7 @@
 //! Deadlines of members and groups, in one ordered list.
 //!
-//! A heartbeat only moves its member's deadline; the list is touched when the listed moment comes, which is once
-//! per session time-out and not once per heartbeat.
+//! A heartbeat only moves its member's deadline; the list is touched when the listed moment comes, which is
+//! once per session time-out and not once per heartbeat.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -69,8 +69,8 @@ impl Timers {
 
     /// After [`Timers::pop`]: whether the deadline has really come. If it was moved, the list learns it now.
     ///
-    /// A deadline that is noticed late means that this broker stood still (a stopped process, a starved machine):
-    /// signs of life may wait to be read. The owner gets the time that was missed once more.
+    /// A deadline that is noticed late means that this broker stood still (a stopped process, a starved
+    /// machine): signs of life may wait to be read. The owner gets the time that was missed once more.
     pub fn rings(&mut self, alarm: &mut Alarm, now: u64, timer: impl FnOnce() -> Timer) -> bool {
         alarm.listed = None;
         let Some(at) = alarm.deadline else { return false };

@@ -102,7 +102,7 @@ impl Entry {
         let Some((since, subscription)) = self.expiry_rule() else { return Vec::new() };
         let is_expired = |it: &Committed| match it.expire_time_ms {
             Some(expire_time_ms) => now_ms >= expire_time_ms,
-            None => now_ms.saturating_sub(since.unwrap_or(it.commit_time_ms)) >= retention_ms,
+            None => now_ms.saturating_sub(since.max(it.commit_time_ms)) >= retention_ms,
         };
         let topics = self.offsets.iter().filter(|(_, topic)| !subscription.includes(&topic.name));
         topics
@@ -112,21 +112,24 @@ impl Entry {
             .collect()
     }
 
-    /// From when retention counts (`None`: from each commit) and which topics are spared; `None` if nothing expires.
-    fn expiry_rule(&self) -> Option<(Option<i64>, Subscription)> {
+    /// From when retention counts, but never from before the commit, and which topics are spared; `None` if
+    /// nothing expires. (Kafka takes an empty group's offsets with the group however new they are, so that
+    /// a reset of a group that has rested for a week is forgotten within minutes.)
+    fn expiry_rule(&self) -> Option<(i64, Subscription)> {
         let record = &self.record;
         let nothing_spared = Subscription::Topics(BTreeSet::new());
         match (&record.protocol_type, record.state()) {
             // A simple consumer: nobody can tell whether it still runs.
-            (None, _) => Some((None, nothing_spared)),
-            (Some(_), GroupState::Empty) => Some((Some(record.phase_time_ms), nothing_spared)),
+            (None, _) => Some((i64::MIN, nothing_spared)),
+            (Some(_), GroupState::Empty) => Some((record.phase_time_ms, nothing_spared)),
             (Some(it), GroupState::Stable) if it == CONSUMER_PROTOCOL_TYPE => {
                 match Subscription::of(record) {
                     Subscription::Unknown => None,
-                    subscription => Some((None, subscription)),
+                    subscription => Some((i64::MIN, subscription)),
                 }
             }
-            // Connect and the like keep offsets while they have members, and so does any group in a rebalance.
+            // Connect and the like keep offsets while they have members, and so does any group in a
+            // rebalance.
             _ => None,
         }
     }

@@ -19,8 +19,8 @@ use offsets::TopicOffsets;
 
 /// State of all groups, a function of the log alone.
 ///
-/// Reads do not lock and do not change anything. A read that a client must be able to rely on belongs behind a
-/// confirmation of leadership (ReadIndex): this value may be that of a leader that was replaced.
+/// Reads do not lock and do not change anything. A read that a client must be able to rely on belongs
+/// behind a confirmation of leadership (ReadIndex): this value may be that of a leader that was replaced.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Groups {
     entries: BTreeMap<String, Entry>,
@@ -78,8 +78,8 @@ impl Changes for Vec<(Vec<u8>, Option<Vec<u8>>)> {
 }
 
 impl Groups {
-    /// Applies the committed command at log position `index`, which grows from call to call. Cannot refuse: what
-    /// does not fit the state changes nothing, and the answer says so.
+    /// Applies the committed command at log position `index`, which grows from call to call. Cannot refuse:
+    /// what does not fit the state changes nothing, and the answer says so.
     pub fn apply(&mut self, index: u64, command: &Command, changes: &mut dyn Changes) -> Answer {
         match &command.0 {
             Kind::FormGeneration(it) => self.form_generation(index, it, changes),

@@ -1,6 +1,6 @@
 //! Committed offsets: written under a fence, read, deleted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
@@ -65,6 +65,13 @@ impl Groups {
         self.entries.get(group).into_iter().flat_map(|entry| &entry.offsets).flat_map(|(id, topic)| {
             topic.partitions.iter().map(|(partition, it)| (*id, topic.name.as_str(), *partition, it))
         })
+    }
+
+    /// Topics that offsets belong to. A new leader compares them with the cluster's topics, and reports
+    /// those that are gone as [`Event::TopicsDeleted`](crate::Event::TopicsDeleted): that event may have
+    /// been lost with its predecessor.
+    pub fn topic_ids(&self) -> BTreeSet<TopicId> {
+        self.entries.values().flat_map(|entry| entry.offsets.keys().copied()).collect()
     }
 
     pub(super) fn commit_batch(

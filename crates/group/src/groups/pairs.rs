@@ -1,7 +1,7 @@
 //! The stored pairs: one per group, one per committed offset.
 //!
-//! `g/<group id>` holds a `Group`; `o/<group id>/<topic id, 16 bytes><partition, 4 bytes big-endian>` an `Offset`.
-//! The end of an offset's key has a fixed length, so a group id may hold any character.
+//! `g/<group id>` holds a `Group`; `o/<group id>/<topic id, 16 bytes><partition, 4 bytes big-endian>` an
+//! `Offset`. The end of an offset's key has a fixed length, so a group id may hold any character.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! A broker without sockets and without Raft: commits proposals at once, or when told, or not at all.
 //!
-//! Checks on the way what must hold always: no request is answered twice, commands survive their encoding, and the
-//! stored pairs restore to the live state.
+//! Checks on the way what must hold always: no request is answered twice, commands survive their encoding,
+//! and the stored pairs restore to the live state.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -87,7 +87,7 @@ impl Lab {
         let decoded = Command::decode(bytes.as_slice()).expect("own bytes decode");
         assert_eq!(&decoded, command);
         self.index += 1;
-        self.trace.push(Trace::Logged(render_command(&decoded)));
+        self.trace.push(Trace::Logged(render_command(&decoded).trim_end().to_owned()));
         self.log.push((self.index, bytes));
         let mut changes: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::new();
         let answer = self.groups.apply(self.index, &decoded, &mut changes);
@@ -121,8 +121,8 @@ impl Lab {
         self.holds = false;
     }
 
-    /// What is held is reported as failed. With `applies` it is applied all the same, but before anything that was
-    /// proposed later: the log keeps the order of proposals.
+    /// What is held is reported as failed. With `applies` it is applied all the same, but before anything
+    /// that was proposed later: the log keeps the order of proposals.
     pub fn fail(&mut self, failure: Failure, applies: bool) {
         self.holds = true;
         let held = std::mem::take(&mut self.held);
@@ -161,8 +161,9 @@ impl Lab {
         self.now.monotonic_ms = monotonic_ms;
     }
 
-    /// Another broker becomes coordinator: the old one's requests are refused, and the new one has only what was
-    /// stored. Of the proposals on their way the first `survive` were in its log; the rest is lost.
+    /// Another broker becomes coordinator: the old one's requests are refused, and the new one has only
+    /// what was stored. Of the proposals on their way the first `survive` were in its log; the rest is
+    /// lost.
     pub fn fail_over(&mut self, survive: usize) {
         self.term += 1;
         self.holds = false;

@@ -1,5 +1,6 @@
 //! Tests of the whole crate: scripts that read like a conversation, and properties over random ones.
 
+mod acts;
 mod lab;
 mod properties;
 mod script;

@@ -7,7 +7,8 @@
 //! > tick 3000
 //! ```
 //!
-//! `UPDATE_SCRIPTS=1 cargo test -p milena-group` writes down what happens; read the difference before you commit it.
+//! `UPDATE_SCRIPTS=1 cargo test -p milena-group` writes down what happens; read the difference before you
+//! commit it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -169,14 +170,15 @@ impl Scene {
         self.out.push(format!("{} {}/{}", it.state.name(), it.protocol_type, it.protocol_name));
         for it in it.members {
             let instance = it.instance_id.map(|it| format!(" instance {it}")).unwrap_or_default();
-            self.out.push(format!(
+            let described = format!(
                 "{}{instance} at {} as {} metadata {} assignment {}",
                 it.member_id,
                 it.client_host,
                 it.client_id,
                 render_metadata(&it.metadata),
                 String::from_utf8_lossy(&it.assignment),
-            ));
+            );
+            self.out.push(described.trim_end().to_owned());
         }
     }
 
@@ -280,7 +282,8 @@ fn request_of(request: RequestId, words: &Words<'_>) -> Event {
     }
 }
 
-/// `sub=t1+t2` is one protocol, `range`; `protocols=range:t1+t2,sticky:t1` are several; `raw:` is no subscription.
+/// `sub=t1+t2` is one protocol, `range`; `protocols=range:t1+t2,sticky:t1` are several; `raw:` is no
+/// subscription.
 fn protocols_of(words: &Words<'_>) -> Vec<Protocol> {
     let protocol = |name: &str, topics: &str| Protocol { name: name.to_owned(), metadata: metadata(topics) };
     match words.pairs.get("protocols") {
