@@ -1,0 +1,156 @@
+//! `milena serve`: reads the settings, starts the broker, waits for a signal.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use milena_broker::Server;
+use milena_config::load::{Loaded, Sources};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
+
+/// Runs a broker in the foreground.
+///
+/// Without arguments it listens on localhost:9092 and keeps its data in ./milena-data. Settings have Kafka's
+/// names; they come from a properties file, from KAFKA_* variables and from --set, the latter winning.
+#[derive(Debug, clap::Args)]
+pub struct ServeArgs {
+    /// Properties file with Kafka's settings.
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Directory for all data; created and formatted if it is not there.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// How log lines are written.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+/// Form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    /// Time, level, target, message, fields.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is logged unless `MILENA_LOG` or `RUST_LOG` says otherwise: the libraries only what needs attention.
+const DEFAULT_LOG: &str = "info,openraft=warn,sled=warn,h2=warn,tonic=warn";
+
+/// Runs the broker until SIGTERM, SIGINT, or a fault that it cannot survive.
+pub fn run(args: ServeArgs) -> ExitCode {
+    start_logging(args.log_format);
+    match load(&args) {
+        Ok(loaded) => serve(loaded),
+        Err(message) => {
+            error!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_logging(format: LogFormat) {
+    let filter = ["MILENA_LOG", "RUST_LOG"].iter().find_map(|name| std::env::var(name).ok());
+    let filter = EnvFilter::new(filter.unwrap_or_else(|| DEFAULT_LOG.to_owned()));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter);
+    match format {
+        LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stdout())).init(),
+        LogFormat::Json => lines.json().init(),
+    }
+}
+
+fn load(args: &ServeArgs) -> Result<Loaded, String> {
+    let file = match &args.config {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| format!("cannot read the configuration {}: {error}", path.display()))?;
+            Some((path.display().to_string(), text))
+        }
+        None => None,
+    };
+    let sources = Sources {
+        file,
+        environment: std::env::vars().collect(),
+        set: args.set.clone(),
+        data_dir: args.data_dir.clone(),
+    };
+    sources.load().map_err(|error| error.to_string())
+}
+
+fn serve(loaded: Loaded) -> ExitCode {
+    loaded.warnings.iter().for_each(|warning| warn!("{warning}"));
+    // Raft has a thread of its own, so that no amount of traffic can cost this broker a leadership.
+    let (control, data) = match (runtime("control", 1), runtime("data", threads())) {
+        (Ok(control), Ok(data)) => (control, data),
+        (Err(error), _) | (_, Err(error)) => {
+            error!("cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let handle = control.handle().clone();
+    let code = data.block_on(async move {
+        let server = match Server::start(loaded, &handle).await {
+            Ok(server) => server,
+            Err(error) => {
+                error!("{error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        announce(&server);
+        let code = tokio::select! {
+            name = stop_signal() => {
+                info!(signal = name, "stopping");
+                ExitCode::SUCCESS
+            }
+            reason = server.failed() => {
+                error!(reason, "the metadata quorum has stopped; the broker cannot go on");
+                ExitCode::FAILURE
+            }
+        };
+        server.stop().await;
+        code
+    });
+    data.shutdown_background();
+    control.shutdown_background();
+    code
+}
+
+fn announce(server: &Server) {
+    for endpoint in server.endpoints() {
+        info!(
+            listener = endpoint.listener,
+            advertised = format!("{}:{}", endpoint.host, endpoint.port),
+            "clients connect here"
+        );
+    }
+    info!(
+        broker = server.broker_id(),
+        cluster_id = server.cluster_id(),
+        data = %server.data_dir().display(),
+        "Kafka Server started"
+    );
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}
+
+fn runtime(name: &str, threads: usize) -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build()
+}
+
+async fn stop_signal() -> &'static str {
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        },
+        // Without handlers the signals end the process by themselves.
+        _ => std::future::pending().await,
+    }
+}
