@@ -30,6 +30,16 @@ impl SecurityProtocol {
         })
     }
 
+    /// Kafka's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plaintext => "PLAINTEXT",
+            Self::Ssl => "SSL",
+            Self::SaslPlaintext => "SASL_PLAINTEXT",
+            Self::SaslSsl => "SASL_SSL",
+        }
+    }
+
     /// Code in broker registrations.
     pub fn code(self) -> i16 {
         match self {
@@ -88,6 +98,15 @@ impl Listeners {
             return Err(refuse(
                 "listeners: at least one listener must be for clients, that is, not in controller.listener.names",
             ));
+        }
+        if let Some(listener) = bind.iter().find(|listener| listener.protocol != SecurityProtocol::Plaintext)
+        {
+            return Err(refuse(format!(
+                "listener {} asks for {}, which this release does not serve: give it the protocol PLAINTEXT in \
+                 listener.security.protocol.map, or leave it out",
+                listener.name,
+                listener.protocol.name()
+            )));
         }
         let mut warnings = Vec::new();
         let advertised = advertised(config, &bind, &controllers, &protocols, &mut warnings)?;

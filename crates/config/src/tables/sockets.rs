@@ -4,12 +4,12 @@ use crate::setting::{settings, words::*};
 
 settings! { BrokerConfig part 1 SOCKETS:
     /// Addresses to listen on, as name://host:port. An empty host or 0.0.0.0 means every interface, port 0 any free one.
-    listeners_text: "listeners", Text = "PLAINTEXT://:9092", Any, PerBroker, Now;
+    listeners_text: "listeners", Text = "PLAINTEXT://:9092", Any, ReadOnly, Now;
     /// Addresses told to clients, where they differ from `listeners`.
     advertised_listeners_text: "advertised.listeners", MaybeText = null, Any, ReadOnly, Now;
     /// Security protocol of each listener name.
     listener_security_protocol_map: "listener.security.protocol.map", Text =
-        "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL", Any, PerBroker, Now;
+        "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL", Any, ReadOnly, Now;
     /// Name of the listener that Kafka's brokers use among themselves. Ours use `milena.peer.listener`.
     inter_broker_listener_name: "inter.broker.listener.name", MaybeText = null, Any, ReadOnly, Now;
     /// Protocol that Kafka's brokers use among themselves.

@@ -164,12 +164,12 @@ fn a_broker_alters_only_what_can_change_while_it_runs() {
         ("log.retention.ms", "1000", true, Ok(())),
         ("log.retention.ms", "1000", false, Ok(())),
         ("some.plugin.key", "x", true, Ok(())),
-        ("listeners", "PLAINTEXT://:9092", false, Ok(())),
+        ("ssl.keystore.location", "/a", false, Ok(())),
         (
-            "listeners",
-            "PLAINTEXT://:9092",
+            "ssl.keystore.location",
+            "/a",
             true,
-            Err("Cannot update these configs at default cluster level: Set(listeners)"),
+            Err("Cannot update these configs at default cluster level: Set(ssl.keystore.location)"),
         ),
         ("node.id", "3", false, Err("Cannot update these configs dynamically: Set(node.id)")),
         (

@@ -116,6 +116,22 @@ fn contradictions_are_refused_in_kafkas_words() {
 
 #[test]
 fn one_port_may_serve_both_families() {
-    let found = resolve(&[("listeners", "PLAINTEXT://127.0.0.1:9092,SSL://[::1]:9092")]).unwrap();
+    let found = resolve(&[
+        ("listeners", "FOUR://127.0.0.1:9092,SIX://[::1]:9092"),
+        ("listener.security.protocol.map", "FOUR:PLAINTEXT,SIX:PLAINTEXT"),
+    ])
+    .unwrap();
     assert_eq!(found.bind.len(), 2);
+}
+
+/// Better no listener than one in clear where somebody relies on TLS or passwords.
+#[test]
+fn a_listener_that_asks_for_security_is_not_served_in_clear() {
+    for (listeners, protocol) in [("SSL://:9093", "SSL"), ("SASL_PLAINTEXT://:9093", "SASL_PLAINTEXT")] {
+        let want = format!(
+            "listener {protocol} asks for {protocol}, which this release does not serve: give it the protocol PLAINTEXT \
+             in listener.security.protocol.map, or leave it out"
+        );
+        assert_eq!(resolve(&[("listeners", listeners)]), Err(want));
+    }
 }

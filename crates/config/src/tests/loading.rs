@@ -163,3 +163,28 @@ fn a_set_argument_without_value_is_refused() {
     let refusal = Sources { set: vec!["num.partitions".into()], ..Sources::default() }.load().map(|_| ());
     assert_eq!(refusal, Err(StartError::Set("num.partitions".into())));
 }
+
+proptest::proptest! {
+    /// Files and variables come from anywhere.
+    #[test]
+    fn no_text_makes_a_reader_panic(text in "(?s).{0,80}", value in "[A-Z0-9:/\\[\\],.%-]{0,40}") {
+        let _ = properties::parse("f", &text);
+        let _ = crate::topic_list::parse(&text);
+        let _ = crate::environment::read(variables(&[(&text, &text), (&format!("KAFKA_{text}"), &text)]));
+        for setting in ["listeners", "advertised.listeners", "listener.security.protocol.map"] {
+            for value in [&text, &value] {
+                let _ = crate::BrokerConfig::new(overrides(&[(setting, value)]));
+            }
+        }
+    }
+
+    /// What is written by the rules is read back.
+    #[test]
+    fn escaped_properties_are_read_back(key in "[ -~]{1,20}", value in "[!-~][ -~]{0,20}[!-~]") {
+        let escape = |text: &str| -> String {
+            text.chars().flat_map(|it| [Some('\\').filter(|_| " =:#!\\".contains(it)), Some(it)]).flatten().collect()
+        };
+        let read = properties::parse("f", &format!("{}={}", escape(&key), escape(&value))).unwrap();
+        proptest::prop_assert_eq!(read, overrides(&[(&key, &value)]));
+    }
+}

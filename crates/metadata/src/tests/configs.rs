@@ -100,9 +100,9 @@ fn alterations_are_refused_with_kafkas_codes_and_sentences() {
             "Cannot update these configs dynamically: Set(node.id)",
         ),
         (
-            alteration(BROKER, "", &[("listeners", SET, Some("PLAINTEXT://:1"))]),
+            alteration(BROKER, "", &[("ssl.keystore.location", SET, Some("/a"))]),
             ErrorCode::InvalidRequest,
-            "Cannot update these configs at default cluster level: Set(listeners)",
+            "Cannot update these configs at default cluster level: Set(ssl.keystore.location)",
         ),
         (
             alteration(BROKER, "1", &[("min.insync.replicas", SET, Some("2"))]),
