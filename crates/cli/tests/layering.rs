@@ -50,7 +50,10 @@ fn packages_depend_only_upwards() {
     let (allowed, actual) = (allowed(), actual());
     let named: Vec<_> = allowed.iter().map(|(name, _)| name.as_str()).collect();
     for (at, (room, may_use)) in allowed.iter().enumerate() {
-        assert!(may_use.iter().all(|used| named[..at].contains(&used.as_str())), "{room} uses a room below it");
+        assert!(
+            may_use.iter().all(|used| named[..at].contains(&used.as_str())),
+            "{room} uses a room below it"
+        );
         let uses = actual.get(room).unwrap_or_else(|| panic!("{room} is on the page but has no package"));
         let forbidden: Vec<_> = uses.iter().filter(|used| !may_use.contains(used)).collect();
         assert!(forbidden.is_empty(), "{room} depends on {forbidden:?}, the page allows {may_use:?}");

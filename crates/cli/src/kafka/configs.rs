@@ -1,0 +1,461 @@
+//! `kafka-configs`
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::process::ExitCode;
+
+use milena_client::Client;
+
+use super::exception::Exception;
+use super::java;
+use super::options::{Flag, Options, Refusal, switch, value};
+use super::tool::{self, Spec, When};
+use crate::admin::configs::{self, Change, Entry, Kind, Source};
+use crate::admin::{groups, live_brokers, topics};
+use crate::output;
+
+/// Entity types, as the flag names them, in the order Apache lists them.
+const TYPES: &[&str] =
+    &["topics", "clients", "users", "brokers", "ips", "client-metrics", "groups", "broker-loggers"];
+
+/// Flags that stand for a type and a name.
+const SHORTCUTS: &[(&str, &str)] = &[
+    ("topic", "topics"),
+    ("client", "clients"),
+    ("user", "users"),
+    ("broker", "brokers"),
+    ("broker-logger", "broker-loggers"),
+    ("ip", "ips"),
+    ("client-metrics", "client-metrics"),
+    ("group", "groups"),
+];
+
+/// Flags that stand for a type and its defaults.
+const DEFAULTS: &[(&str, &str)] = &[
+    ("client-defaults", "clients"),
+    ("user-defaults", "users"),
+    ("broker-defaults", "brokers"),
+    ("ip-defaults", "ips"),
+];
+
+const FLAGS: &[Flag] = &[
+    value("bootstrap-server", "server to connect to", "The broker to connect to."),
+    value("bootstrap-controller", "controller to connect to", "The controller to connect to."),
+    value("command-config", "command config property file", "A properties file for the client."),
+    switch("alter", "Change configurations."),
+    switch("describe", "Show configurations."),
+    switch("all", "Show inherited and default configurations too."),
+    value(
+        "entity-type",
+        "type",
+        "topics, brokers, groups, client-metrics, broker-loggers, users, clients or ips.",
+    ),
+    value("entity-name", "name", "Name of the entity."),
+    switch("entity-default", "The defaults of the type."),
+    value(
+        "add-config",
+        "k1=v1,k2=[v1,v2]",
+        "Configurations to set; brackets group values that contain commas.",
+    ),
+    value("add-config-file", "file", "A properties file of configurations to set."),
+    value("delete-config", "k1,k2", "Configurations to set back to their defaults."),
+    value("topic", "name", "A topic."),
+    value("client", "id", "A client id."),
+    switch("client-defaults", "The defaults of all clients."),
+    value("user", "name", "A user."),
+    switch("user-defaults", "The defaults of all users."),
+    value("broker", "id", "A broker."),
+    switch("broker-defaults", "The defaults of all brokers."),
+    value("broker-logger", "id", "The log levels of a broker."),
+    switch("ip-defaults", "The defaults of all addresses."),
+    value("ip", "address", "An address."),
+    value("group", "id", "A group."),
+    value("client-metrics", "name", "A client metrics subscription."),
+];
+
+const SPEC: Spec = Spec {
+    intro: "This tool helps to manipulate and describe entity config for a topic, client, user, broker, ip, \
+            client-metrics or group",
+    flags: FLAGS,
+    throw,
+};
+
+/// Runs the tool.
+pub fn main(arguments: &[String]) -> ExitCode {
+    let line = arguments.join(" ");
+    tool::run(&SPEC, arguments, check, |options| async move {
+        work(&options).await.inspect_err(|refusal| {
+            if let Refusal::Exception(exception) = refusal
+                && !is_terse(exception)
+            {
+                eprintln!("Error while executing config command with args '{line}'");
+            }
+        })
+    })
+}
+
+/// Exceptions that the tool prints as their message alone.
+fn is_terse(exception: &Exception) -> bool {
+    let class = exception.class();
+    class == "java.lang.IllegalArgumentException"
+        || class.starts_with("joptsimple.")
+        || exception.is("InvalidConfigurationException")
+        || exception.is("UnsupportedVersionException")
+}
+
+fn throw(exception: &Exception, _: When) -> ExitCode {
+    match is_terse(exception) {
+        true => eprintln!("{}", exception.message()),
+        false => eprintln!("{exception}"),
+    }
+    ExitCode::FAILURE
+}
+
+/// The entity that the flags name: its type and, if given, its name (empty for the defaults).
+#[derive(Debug, PartialEq, Eq)]
+struct Entity {
+    types: Vec<String>,
+    names: Vec<String>,
+}
+
+impl Entity {
+    fn of(options: &Options) -> Self {
+        let mut entity = Entity { types: Vec::new(), names: Vec::new() };
+        for (flag, value) in options.given() {
+            let value = value.unwrap_or_default().to_owned();
+            match flag {
+                "entity-type" => entity.types.push(value),
+                "entity-name" => entity.names.push(value),
+                "entity-default" => entity.names.push(String::new()),
+                _ => {}
+            }
+        }
+        for (flag, kind) in SHORTCUTS {
+            for value in options.values(flag) {
+                entity.types.push((*kind).to_owned());
+                entity.names.push(value.to_owned());
+            }
+        }
+        for (_, kind) in DEFAULTS.iter().filter(|(flag, _)| options.has(flag)) {
+            entity.types.push((*kind).to_owned());
+            entity.names.push(String::new());
+        }
+        entity
+    }
+
+    fn kind(&self) -> Result<Kind, Exception> {
+        match self.types[0].as_str() {
+            "topics" => Ok(Kind::Topic),
+            "brokers" => Ok(Kind::Broker),
+            "broker-loggers" => Ok(Kind::BrokerLogger),
+            "client-metrics" => Ok(Kind::ClientMetrics),
+            "groups" => Ok(Kind::Group),
+            other => Err(Exception::kafka(
+                "UnsupportedVersionException",
+                format!("{other} have quotas and credentials, which this tool does not manage yet"),
+            )),
+        }
+    }
+
+    /// The type in the singular.
+    fn one(&self) -> &str {
+        &self.types[0][..self.types[0].len() - 1]
+    }
+}
+
+fn check(options: &Options) -> Result<(), Refusal> {
+    if options.count(&["alter", "describe"]) != 1 {
+        let message = "Command must include exactly one action: --describe, --alter";
+        return Err(Refusal::Usage(message.to_owned()));
+    }
+    options.exclude("describe", &["add-config", "delete-config"])?;
+    if options.count(&["bootstrap-server", "bootstrap-controller"]) == 0 {
+        let message = "Either --bootstrap-server or --bootstrap-controller must be specified.";
+        return Err(Exception::illegal_argument(message).into());
+    }
+    if options.has("bootstrap-controller") {
+        let message = "This tool speaks to brokers only: use --bootstrap-server";
+        return Err(Exception::illegal_argument(message).into());
+    }
+    check_entity(options, &Entity::of(options)).map_err(|message| Exception::illegal_argument(message).into())
+}
+
+fn check_entity(options: &Options, entity: &Entity) -> Result<(), String> {
+    let types = &entity.types;
+    if let Some(unknown) = types.iter().find(|it| !TYPES.contains(&it.as_str())) {
+        return Err(format!(
+            "Invalid entity type {unknown}, the entity type must be one of {} with a --bootstrap-server or \
+             --bootstrap-controller argument",
+            TYPES.join(", ")
+        ));
+    }
+    let all = types.join(",");
+    match types.as_slice() {
+        [] => return Err("At least one entity type must be specified".to_owned()),
+        [_] => {}
+        [one, other] if one == other => return Err(format!("Duplicate entity type(s) specified: {one}")),
+        several if several.iter().all(|it| it == "users" || it == "clients") => {}
+        _ => return Err("Only 'users' and 'clients' entity types may be specified together".to_owned()),
+    }
+    let generic = options.count(&["entity-name", "entity-type", "entity-default"]) > 0;
+    if generic && SHORTCUTS.iter().chain(DEFAULTS).any(|(flag, _)| options.has(flag)) {
+        let message =
+            "--entity-{type,name,default} should not be used in conjunction with specific entity flags";
+        return Err(message.to_owned());
+    }
+    let named = entity.names.iter().any(|name| !name.is_empty());
+    let of_broker = types[0] == "brokers" || types[0] == "broker-loggers";
+    if of_broker
+        && let Some(id) = entity.names.iter().find(|name| !name.is_empty() && name.parse::<i32>().is_err())
+    {
+        return Err(format!("The entity name for {all} must be a valid integer broker id, but it is: {id}"));
+    }
+    let has_defaults = ["users", "clients", "brokers", "ips"].contains(&types[0].as_str());
+    if options.has("describe") && options.has("entity-default") && !has_defaults {
+        return Err(format!("--entity-default must not be specified with --describe of {all}"));
+    }
+    if options.has("describe") && types[0] == "broker-loggers" && !named {
+        return Err(format!("An entity name must be specified with --describe of {all}"));
+    }
+    if options.has("alter") { check_alter(options, entity, named, has_defaults, &all) } else { Ok(()) }
+}
+
+fn check_alter(
+    options: &Options,
+    entity: &Entity,
+    named: bool,
+    has_defaults: bool,
+    all: &str,
+) -> Result<(), String> {
+    if has_defaults && entity.names.is_empty() {
+        let message = "An entity-name or default entity must be specified with --alter of users, clients, brokers or ips";
+        return Err(message.to_owned());
+    }
+    if !has_defaults && !named {
+        return Err(format!("An entity name must be specified with --alter of {all}"));
+    }
+    if options.has("add-config") && options.has("add-config-file") {
+        return Err("Only one of --add-config or --add-config-file must be specified".to_owned());
+    }
+    if options.count(&["add-config", "add-config-file", "delete-config"]) == 0 {
+        let message = "At least one of --add-config, --add-config-file, or --delete-config must be specified with --alter";
+        return Err(message.to_owned());
+    }
+    Ok(())
+}
+
+async fn work(options: &Options) -> Result<(), Refusal> {
+    let entity = Entity::of(options);
+    if options.has("alter") && entity.types.len() != entity.names.len() {
+        let message = "An entity name must be specified for every entity type";
+        return Err(Exception::illegal_argument(message).into());
+    }
+    let kind = entity.kind()?;
+    if options.has("alter") {
+        let changes = changes(options)?;
+        let client = tool::connect(options, "adminclient-1", "incrementalAlterConfigs").await?;
+        alter(&client, kind, &entity, &changes).await
+    } else {
+        let client = tool::connect(options, "adminclient-1", "describeConfigs").await?;
+        describe(&client, kind, &entity, options.has("all")).await
+    }
+}
+
+fn changes(options: &Options) -> Result<Vec<Change>, Exception> {
+    let mut set = match options.value("add-config-file")? {
+        Some(path) => java::load_properties(path)?,
+        None => BTreeMap::new(),
+    };
+    set.extend(parse_add_config(options.value("add-config")?.unwrap_or_default())?);
+    let plain = |it: char| it.is_ascii_alphanumeric() || "._-".contains(it);
+    if let Some(key) = set.keys().find(|key| !key.chars().all(plain)) {
+        return Err(Exception::illegal_argument(format!("Invalid character found for config key: {key}")));
+    }
+    let deleted = options.values("delete-config").flat_map(|list| list.split(',')).map(str::trim);
+    let unset = deleted.map(|name| Change::Unset(name.to_owned()));
+    Ok(unset.chain(set.into_iter().map(|(name, value)| Change::Set(name, value))).collect())
+}
+
+/// Reads `k1=v1,k2=[v1,v2]`; commas and equals signs inside of brackets belong to the value.
+fn parse_add_config(text: &str) -> Result<Vec<(String, String)>, Exception> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    split_outside_brackets(text, ',')
+        .into_iter()
+        .map(|pair| parse_pair(pair).ok_or_else(wrong_add_config))
+        .collect()
+}
+
+fn parse_pair(pair: &str) -> Option<(String, String)> {
+    match split_outside_brackets(pair, '=').as_slice() {
+        [name, value] => Some((name.trim().to_owned(), value.replace(['[', ']'], "").trim().to_owned())),
+        _ => None,
+    }
+}
+
+fn wrong_add_config() -> Exception {
+    Exception::illegal_argument(
+        "requirement failed: Invalid entity config: all configs to be added must be in the format \"key=val\" or  \
+         \"key=[val1,val2]\" to group values which contain commas.",
+    )
+}
+
+fn split_outside_brackets(text: &str, separator: char) -> Vec<&str> {
+    let mut inside = false;
+    text.split(|character| {
+        inside = match character {
+            '[' => true,
+            ']' => false,
+            _ => inside,
+        };
+        character == separator && !inside
+    })
+    .collect()
+}
+
+async fn alter(client: &Client, kind: Kind, entity: &Entity, changes: &[Change]) -> Result<(), Refusal> {
+    let name = &entity.names[0];
+    configs::alter(client, kind, name, changes).await.map_err(|error| Exception::from(error).in_future())?;
+    let mut out = output::stdout();
+    match name.is_empty() {
+        false => writeln!(out, "Completed updating config for {} {name}.", entity.one())?,
+        true => writeln!(out, "Completed updating default config for {} in the cluster.", entity.types[0])?,
+    }
+    Ok(out.flush()?)
+}
+
+async fn describe(client: &Client, kind: Kind, entity: &Entity, all: bool) -> Result<(), Refusal> {
+    let mut out = output::stdout();
+    let names = match entity.names.first() {
+        Some(name) if all || exists(client, kind, name).await? => vec![name.clone()],
+        Some(name) => {
+            let one = entity.one();
+            writeln!(out, "The {one} '{name}' doesn't exist and doesn't have dynamic config.")?;
+            return Ok(out.flush()?);
+        }
+        None => everything(client, kind).await?,
+    };
+    for name in names {
+        match name.is_empty() {
+            true => writeln!(out, "Default configs for {} in the cluster are:", entity.types[0])?,
+            false => writeln!(
+                out,
+                "{} configs for {} {name} are:",
+                if all { "All" } else { "Dynamic" },
+                entity.one()
+            )?,
+        }
+        let described = configs::describe(client, kind, std::slice::from_ref(&name), false).await?;
+        for described in described {
+            let mut entries = described.map_err(|error| Exception::from(error).in_future())?;
+            entries.sort_by(|one, other| one.name.cmp(&other.name));
+            let own = own_source(kind, &name);
+            for entry in entries.iter().filter(|it| all || own.is_none_or(|own| it.source == own)) {
+                writeln!(out, "{}", line(entry))?;
+            }
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// Source of the configurations that belong to the entity itself.
+fn own_source(kind: Kind, name: &str) -> Option<Source> {
+    match kind {
+        Kind::Topic => Some(Source::TOPIC),
+        Kind::Broker if name.is_empty() => Some(Source::DYNAMIC_DEFAULT_BROKER),
+        Kind::Broker => Some(Source::DYNAMIC_BROKER),
+        Kind::BrokerLogger => None,
+        Kind::ClientMetrics => Some(Source::CLIENT_METRICS),
+        Kind::Group => Some(Source::GROUP),
+    }
+}
+
+fn line(entry: &Entry) -> String {
+    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "null".to_owned());
+    let synonyms: Vec<String> = entry
+        .synonyms
+        .iter()
+        .map(|it| format!("{}:{}={}", it.source.name(), it.name, text(&it.value)))
+        .collect();
+    format!(
+        "  {}={} sensitive={} synonyms={{{}}}",
+        entry.name,
+        text(&entry.value),
+        entry.sensitive,
+        synonyms.join(", ")
+    )
+}
+
+async fn exists(client: &Client, kind: Kind, name: &str) -> Result<bool, Refusal> {
+    Ok(match kind {
+        Kind::Topic => topics::list(client).await?.iter().any(|it| it.name == name),
+        Kind::Broker | Kind::BrokerLogger => {
+            name.is_empty() || live_brokers(client).iter().any(|id| id.to_string() == name)
+        }
+        Kind::ClientMetrics | Kind::Group => everything(client, kind).await?.iter().any(|it| it == name),
+    })
+}
+
+/// Every entity of a kind, in Apache's order.
+async fn everything(client: &Client, kind: Kind) -> Result<Vec<String>, Refusal> {
+    Ok(match kind {
+        Kind::Topic => {
+            let names = topics::list(client).await?.into_iter().map(|it| it.name).collect();
+            java::hash_order(names, |name| name)
+        }
+        Kind::Broker | Kind::BrokerLogger => {
+            let ids = live_brokers(client).into_iter().map(|id| id.to_string());
+            ids.chain([String::new()]).collect()
+        }
+        Kind::ClientMetrics => configs::resources(client, kind).await?,
+        Kind::Group => {
+            let listed = groups::list(client, &[], &[]).await?.into_iter().map(|it| it.id);
+            let configured = configs::resources(client, kind).await?;
+            listed.chain(configured).collect::<BTreeSet<_>>().into_iter().collect()
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn add_config_groups_by_brackets() {
+        let pairs = |pairs: &[(&str, &str)]| {
+            Ok(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        };
+        for (text, want) in [
+            ("", pairs(&[])),
+            ("a=1", pairs(&[("a", "1")])),
+            ("a = 1,b=[x,y],c=", pairs(&[("a", "1"), ("b", "x,y"), ("c", "")])),
+            ("a=[k=v,l=w]", pairs(&[("a", "k=v,l=w")])),
+            ("a", Err(wrong_add_config())),
+            ("a=1=2", Err(wrong_add_config())),
+        ] {
+            assert_eq!(parse_add_config(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn entities_are_named_in_two_ways() {
+        let entity = |line: &str| {
+            let arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let entity = Entity::of(&Options::parse(FLAGS, &arguments).unwrap());
+            (entity.types.join(","), entity.names.join(","))
+        };
+        for (line, types, names) in [
+            ("--topic a", "topics", "a"),
+            ("--entity-type topics --entity-name a", "topics", "a"),
+            ("--broker-defaults", "brokers", ""),
+            (
+                "--entity-type users --entity-name u --entity-type clients --entity-name c",
+                "users,clients",
+                "u,c",
+            ),
+        ] {
+            assert_eq!(entity(line), (types.to_owned(), names.to_owned()), "{line}");
+        }
+    }
+}

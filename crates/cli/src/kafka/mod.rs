@@ -1,0 +1,80 @@
+//! Apache Kafka's tools by their own names, flags and output.
+//!
+//! Standard output and exit codes are those of Kafka 4.3 byte for byte; standard error has the same
+//! lines without Java's stack traces. `tests/cli/run` compares each with Apache's own tool.
+
+mod broker_api_versions;
+mod configs;
+mod describe_groups;
+
+mod consumer_groups;
+mod exception;
+mod get_offsets;
+mod java;
+mod line_reader;
+mod message_formatter;
+mod options;
+mod reset_offsets;
+mod tool;
+mod topic_filter;
+mod topics;
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// One of Apache's tools that this binary stands in for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tool {
+    name: &'static str,
+    main: fn(&[String]) -> ExitCode,
+}
+
+/// Every tool.
+const TOOLS: &[Tool] = &[
+    Tool { name: "kafka-topics", main: topics::main },
+    Tool { name: "kafka-consumer-groups", main: consumer_groups::main },
+    Tool { name: "kafka-configs", main: configs::main },
+    Tool { name: "kafka-get-offsets", main: get_offsets::main },
+    Tool { name: "kafka-broker-api-versions", main: broker_api_versions::main },
+];
+
+impl Tool {
+    /// The tool of this name: any directory, with or without `.sh`.
+    pub fn named(called: &OsStr) -> Option<Tool> {
+        let file = Path::new(called).file_name()?.to_str()?;
+        let name = file.strip_suffix(".sh").unwrap_or(file);
+        TOOLS.iter().find(|tool| tool.name == name).copied()
+    }
+
+    /// Runs the tool with the arguments after its name.
+    pub fn run(self, arguments: Vec<OsString>) -> ExitCode {
+        let arguments: Vec<String> =
+            arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
+        (self.main)(&arguments)
+    }
+
+    /// Names of all tools.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        TOOLS.iter().map(|tool| tool.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tools_are_found_by_file_name() {
+        for (called, want) in [
+            ("kafka-topics", Some("kafka-topics")),
+            ("/opt/kafka/bin/kafka-topics.sh", Some("kafka-topics")),
+            ("./kafka-console-consumer.sh", Some("kafka-console-consumer")),
+            ("milena", None),
+            ("kafka-topics.bat", None),
+            ("", None),
+        ] {
+            assert_eq!(Tool::named(OsStr::new(called)).map(|tool| tool.name), want, "{called}");
+        }
+    }
+}

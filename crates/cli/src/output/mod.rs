@@ -1,0 +1,47 @@
+//! What tools print: tables for people, JSON for programs.
+
+mod table;
+
+use std::io::{self, BufWriter, StdoutLock, Write};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+pub use table::{Align, Table};
+
+use crate::failure::Outcome;
+
+/// How a result is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// Aligned columns.
+    #[default]
+    Table,
+    /// One JSON document with a stable schema (docs/cli.md).
+    Json,
+}
+
+/// Buffered standard output. Every write reports a broken pipe instead of panicking as `println!` does.
+pub fn stdout() -> BufWriter<StdoutLock<'static>> {
+    BufWriter::with_capacity(64 * 1024, io::stdout().lock())
+}
+
+/// Prints `value` as JSON, or as what `table` makes of it.
+pub fn print<T: Serialize>(format: Format, value: &T, table: impl FnOnce(&T) -> Vec<Table>) -> Outcome {
+    let mut out = stdout();
+    match format {
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
+            writeln!(out)?;
+        }
+        Format::Table => {
+            for (at, table) in table(value).iter().enumerate() {
+                if at > 0 {
+                    writeln!(out)?;
+                }
+                table.write_to(&mut out)?;
+            }
+        }
+    }
+    Ok(out.flush()?)
+}
