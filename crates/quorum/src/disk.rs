@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 /// A directory tree that survives a crash as far as it was synced.
 pub(crate) trait Disk: Send + Sync + 'static {
-    /// Creates the directory and its parents; no error if it exists.
-    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// Creates the directory and its parents; `false` if it exists.
+    fn create_dir(&self, path: &Path) -> io::Result<bool>;
     /// Plain files in a directory, in no order.
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
     /// Creates or empties a file.
@@ -43,8 +43,11 @@ pub(crate) trait DiskFile: Send + Sync {
 pub(crate) struct RealDisk;
 
 impl Disk for RealDisk {
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
+    fn create_dir(&self, path: &Path) -> io::Result<bool> {
+        if path.is_dir() {
+            return Ok(false);
+        }
+        fs::create_dir_all(path).map(|()| true)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {

@@ -13,6 +13,8 @@ mod config;
 mod convert;
 mod disk;
 mod error;
+#[cfg(test)]
+mod fault_tests;
 mod group;
 mod id;
 mod inbound;
@@ -27,6 +29,8 @@ mod reads;
 #[cfg(test)]
 mod sim_disk;
 pub mod state;
+#[cfg(test)]
+mod suite;
 mod types;
 pub mod wal;
 

@@ -98,8 +98,9 @@ impl NodeInner {
     fn open(disk: Arc<dyn Disk>, config: NodeConfig) -> Result<NodeInner, OpenError> {
         let raft_dir = config.data_dir.join("raft");
         let state_dir = config.data_dir.join("state");
-        disk.create_dir(&raft_dir).map_err(OpenError::io("create", &raft_dir))?;
-        disk.sync_dir(&config.data_dir).map_err(OpenError::io("flush", &config.data_dir))?;
+        if disk.create_dir(&raft_dir).map_err(OpenError::io("create", &raft_dir))? {
+            disk.sync_dir(&config.data_dir).map_err(OpenError::io("flush", &config.data_dir))?;
+        }
         let (wal, recovery) = Wal::open(disk.clone(), &raft_dir, config.segment_bytes)?;
         let (state, _aside) = StateStore::open(&state_dir, wal.identity(), config.state_cache_bytes)?;
         Ok(NodeInner {

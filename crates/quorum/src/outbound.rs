@@ -86,9 +86,15 @@ impl Client {
         let closed = |node| Unreachable { node, reason: "the heartbeat stream ended".to_owned() };
         let kept = self.lane().and_then(|lane| lane.take());
         let mut lane = match kept {
-            Some(lane) => lane,
+            Some(lane) => {
+                lane.requests.send(request).await.map_err(|_| closed(self.to))?;
+                lane
+            }
             None => {
                 let (requests, received) = mpsc::channel(1);
+                // Before the stream is opened: the other side answers the opening with the first
+                // request in hand.
+                requests.send(request).await.map_err(|_| closed(self.to))?;
                 let received = stream::unfold(received, |mut received: mpsc::Receiver<_>| async move {
                     received.recv().await.map(|request| (request, received))
                 });
@@ -96,7 +102,6 @@ impl Client {
                 Lane { requests, answers }
             }
         };
-        lane.requests.send(request).await.map_err(|_| closed(self.to))?;
         let answer = lane.answers.next().await.ok_or_else(|| closed(self.to))??;
         let goes_on = matches!(answer.outcome, Some(append_response::Outcome::Matched(_)));
         if goes_on && let Some(kept) = self.lane() {

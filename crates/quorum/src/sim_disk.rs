@@ -161,8 +161,8 @@ fn error_of(fault: Fault) -> io::Error {
 }
 
 impl Disk for SimDisk {
-    fn create_dir(&self, _path: &Path) -> io::Result<()> {
-        Ok(())
+    fn create_dir(&self, _path: &Path) -> io::Result<bool> {
+        Ok(false)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {

@@ -13,11 +13,14 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 /// Changes that may wait to be stored, in KiB. Beyond it, applying waits.
 const QUEUED_KIB: usize = 32 << 10;
+/// Applied batches are gathered for this long before sled sees them: it works per key, and a busy
+/// group changes the same keys again and again. Nobody waits for it.
+const STORE_AFTER: Duration = Duration::from_millis(50);
 /// Changes stored in one batch of sled.
 const BATCH_BYTES: usize = 4 << 20;
 /// Applied entries reach the disk this long after the last one at the latest; a crash of the
@@ -212,14 +215,16 @@ impl Worker {
         self.received.recv().ok()
     }
 
-    /// Stores a batch together with those that wait behind it. Gives back the first other job.
+    /// Stores a batch together with those that follow it soon. Gives back the first other job,
+    /// for which nothing is waited.
     fn store(&mut self, batch: AppliedBatch, room: OwnedSemaphorePermit) -> io::Result<Option<Job>> {
         let mut bytes = batch.bytes as usize;
         let mut batches = vec![batch];
         let mut rooms = vec![room];
         let mut other = None;
+        let until = Instant::now() + STORE_AFTER;
         while bytes < BATCH_BYTES
-            && let Ok(job) = self.received.try_recv()
+            && let Ok(job) = self.received.recv_timeout(until.saturating_duration_since(Instant::now()))
         {
             match job {
                 Job::Store(batch, room) => {

@@ -1,0 +1,98 @@
+//! A whole node on a disk that fails.
+
+use crate::machine::{Changes, StateMachine};
+use crate::sim_disk::{Fault, SimDisk};
+use crate::{GroupId, Node, NodeConfig, NodeId, ProposeError};
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+/// Remembers the commands.
+#[derive(Clone, Default)]
+struct Words(Arc<Mutex<BTreeSet<Bytes>>>);
+
+impl StateMachine for Words {
+    fn restore(&mut self, pairs: &mut dyn Iterator<Item = (Bytes, Bytes)>) {
+        *self.0.lock().unwrap() = pairs.map(|(key, _)| key).collect();
+    }
+
+    fn apply(&mut self, _index: u64, command: &Bytes, changes: &mut Changes) -> Bytes {
+        changes.put(command.clone(), Bytes::new());
+        self.0.lock().unwrap().insert(command.clone());
+        Bytes::new()
+    }
+
+    fn applied(&mut self, _index: u64) {}
+}
+
+fn config(dir: &std::path::Path) -> NodeConfig {
+    NodeConfig {
+        segment_bytes: 4096,
+        snapshot_entries: 20,
+        keep_entries: 0,
+        ..NodeConfig::single(dir, NodeId(1))
+    }
+}
+
+/// Proposes until the disk fails; what was acknowledged, and how it ended.
+async fn propose_until_failure(
+    disk: &SimDisk,
+    dir: &std::path::Path,
+) -> (BTreeSet<Bytes>, Option<ProposeError>) {
+    let mut acknowledged = BTreeSet::new();
+    let Ok(node) = Node::open_on(Arc::new(disk.clone()), config(dir)).await else {
+        return (acknowledged, None);
+    };
+    let mut end = None;
+    if let Ok(group) = node.start(GroupId::CLUSTER, Words::default()).await {
+        for n in 0..60 {
+            let word = Bytes::from(format!("word {n:0>100}"));
+            match group.propose(word.clone()).await {
+                Ok(_) => drop(acknowledged.insert(word)),
+                Err(error) => {
+                    assert_eq!(group.propose(word).await, Err(error.clone()), "it stays stopped");
+                    end = Some(error);
+                    break;
+                }
+            }
+        }
+        if let Some(ProposeError::Stopped { reason }) = &end {
+            assert_eq!(group.stopped().await, *reason);
+        }
+    }
+    node.shutdown().await;
+    (acknowledged, end)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn disk_fault_stops_the_group_with_its_reason_and_loses_nothing_acknowledged() {
+    for (fault, words) in [
+        (Fault::PowerLoss, "the power is gone"),
+        (Fault::Full, "no storage space"),
+        (Fault::FlushFails, "flush failed"),
+    ] {
+        let mut reasons = 0;
+        for at in (0..120).step_by(7) {
+            let dir = tempfile::tempdir().unwrap();
+            let disk = SimDisk::default().with_fault(at, fault);
+            let (acknowledged, end) = propose_until_failure(&disk, dir.path()).await;
+            if let Some(end) = end {
+                let ProposeError::Stopped { reason } = &end else { panic!("{end:?}") };
+                assert!(reason.contains(words), "{fault:?} at {at}: {reason}");
+                reasons += 1;
+            }
+            let mut luck = at;
+            let after = disk.after_power_loss(|| {
+                luck = luck.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                luck >> 63 == 1
+            });
+            let node = Node::open_on(Arc::new(after), config(dir.path())).await.unwrap();
+            let found = Words::default();
+            node.start(GroupId::CLUSTER, found.clone()).await.unwrap();
+            let found = found.0.lock().unwrap().clone();
+            assert!(found.is_superset(&acknowledged), "{fault:?} at {at}");
+            node.shutdown().await;
+        }
+        assert!(reasons > 5, "{fault:?} struck {reasons} times while proposing");
+    }
+}

@@ -1,0 +1,60 @@
+//! openraft's own tests of a log and a state machine, run on ours.
+
+use crate::disk::RealDisk;
+use crate::id::GroupId;
+use crate::log_store::{LogStore, QUEUED_KIB};
+use crate::machine::{Changes, StateMachine};
+use crate::state::{Applier, Keeper, KeeperSetup, Limits, StateStore};
+use crate::types::Types;
+use crate::wal::Wal;
+use bytes::Bytes;
+use openraft::StorageError;
+use openraft::testing::log::{StoreBuilder, Suite};
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, watch};
+
+struct Nothing;
+
+impl StateMachine for Nothing {
+    fn restore(&mut self, pairs: &mut dyn Iterator<Item = (Bytes, Bytes)>) {
+        assert_eq!(pairs.count(), 0);
+    }
+
+    fn apply(&mut self, _index: u64, _command: &Bytes, _changes: &mut Changes) -> Bytes {
+        Bytes::new()
+    }
+
+    fn applied(&mut self, _index: u64) {}
+}
+
+struct Builder;
+
+impl StoreBuilder<Types, LogStore, Applier, TempDir> for Builder {
+    async fn build(&self) -> Result<(TempDir, LogStore, Applier), StorageError<Types>> {
+        let dir = TempDir::new().unwrap();
+        let disk = Arc::new(RealDisk);
+        let group = GroupId::CLUSTER;
+        let (wal, _) = Wal::open(disk.clone(), dir.path(), 4096).unwrap();
+        let (state, _) = StateStore::open(&dir.path().join("state"), wal.identity(), 1 << 20).unwrap();
+        let (tree, applied) = state.group(group).unwrap();
+        let keeper = Keeper::spawn(KeeperSetup {
+            group,
+            disk,
+            dir: dir.path().to_owned(),
+            tree,
+            applied,
+            snapshot: None,
+            limits: Limits { bytes: u64::MAX, entries: u64::MAX },
+        });
+        let log = LogStore::new(Arc::new(wal), group, Arc::new(Semaphore::new(QUEUED_KIB)));
+        let (told, _) = watch::channel(None);
+        let keeper = Arc::new(keeper.unwrap());
+        Ok((dir, log, Applier::new(Box::new(Nothing), keeper, None, Default::default(), told)))
+    }
+}
+
+#[tokio::test]
+async fn openraft_suite_passes() {
+    Suite::test_all(Builder).await.unwrap();
+}
