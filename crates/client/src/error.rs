@@ -111,6 +111,34 @@ pub enum Error {
         /// Where decoding stopped.
         reason: DecodeError,
     },
+    /// A partition that this consumer does not read.
+    #[error("{topic}-{partition} is not among the partitions that this consumer reads")]
+    NotAssigned {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+    },
+    /// No committed offset, and the options do not say where to begin.
+    #[error("the group has no offset for {topic}-{partition}; choose where to begin: earliest or latest")]
+    NoPosition {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+    },
+    /// Records that cannot be read.
+    #[error("{topic}-{partition} at offset {offset}: {reason}")]
+    BadRecords {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// Base offset of the batch, or the position before it.
+        offset: i64,
+        /// What is wrong with them.
+        reason: String,
+    },
     /// The producer or consumer was closed.
     #[error("closed")]
     Closed,

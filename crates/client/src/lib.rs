@@ -8,6 +8,7 @@
 mod address;
 mod client;
 mod connection;
+mod consumer;
 mod error;
 mod metadata;
 mod options;
@@ -18,7 +19,10 @@ mod transport;
 mod versions;
 
 pub use client::Client;
-pub use error::Error;
+pub use consumer::{
+    Consumer, ConsumerOptions, Fetched, GroupOptions, OffsetReset, OffsetSpec, TopicPartition,
+};
+pub use error::{Error, Served};
 pub use metadata::{Broker, Metadata, Partition, Topic};
 pub use options::ClientOptions;
 pub use producer::{Acks, Delivered, Delivery, Producer, ProducerOptions, ProducerRecord, partition_for_key};
