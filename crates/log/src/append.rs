@@ -61,10 +61,11 @@ impl Log {
     /// # Panics
     /// If a batch's length field does not count its bytes.
     pub fn append(&mut self, batches: &[StoredBatch], now_ms: i64) -> Result<AppendInfo, Error> {
-        self.check_online()?;
+        if self.online_state()?.created {
+            flush::make_creation_durable(self.place(), &self.flush)?;
+        }
         let batches: Vec<Piece<'_>> = batches.iter().map(Piece::new).collect();
         self.check_order(&batches)?;
-        flush::make_creation_durable(self.place(), &self.flush)?;
         let before = self.log_end;
         let result = self.append_runs(&batches, now_ms);
         if result.is_err() && self.log_end != before {

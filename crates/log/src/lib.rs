@@ -42,7 +42,7 @@ pub use flush::FlushHandle;
 pub use fs::FileSystem;
 pub use log::Log;
 pub use log_dir::{
-    Checkpoint, CheckpointEntry, DirEntryKind, LastShutdown, LogDir, MetaProperties, PartitionDir,
+    Checkpoint, CheckpointEntry, DirEntryKind, LastShutdown, LogDir, MetaProperties, PartitionDir, Synced,
 };
 pub use names::TopicId;
 pub use open::{DamagePolicy, OpenOptions, OpenReport, ReplayEvent, TornTail};

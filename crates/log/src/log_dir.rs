@@ -66,6 +66,12 @@ pub enum Checkpoint {
     LogStart,
 }
 
+/// Proof that everything written before was made durable: [`LogDir::sync_all`].
+#[derive(Debug)]
+pub struct Synced {
+    _by_sync_all: (),
+}
+
 impl Checkpoint {
     fn file(self) -> &'static str {
         match self {
@@ -259,6 +265,14 @@ impl LogDir {
     /// Sets a directory aside that no topic claims. Nothing removes it but an operator.
     pub fn rename_stray(&self, topic: &str, partition: i32, unique: u128) -> Result<PathBuf, Error> {
         self.rename_away(&format!("{topic}-{partition}"), unique, STRAY_SUFFIX)
+    }
+
+    /// Makes everything in the directory durable with one call, for when many logs have been created or closed.
+    ///
+    /// It waits for all that was written to this file system, which may take long: not for a data thread.
+    pub fn sync_all(&self) -> Result<Synced, Error> {
+        self.fs.sync_all(&self.root).map_err(Error::io("sync", &self.root))?;
+        Ok(Synced { _by_sync_all: () })
     }
 
     /// Removes a directory that was renamed for deletion. May take long.

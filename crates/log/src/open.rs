@@ -34,8 +34,9 @@ pub struct OpenOptions {
     pub log_start: Offset,
     /// What to do about damage.
     pub damage: DamagePolicy,
-    /// Bytes at the end of each segment concerned that are verified after a crash of the process alone, and below
-    /// the recovery point after a crash of the machine.
+    /// Bytes at the end of each segment from the recovery point's on that are verified after a crash of the
+    /// process alone, where only the very last write can be torn; and that are verified below the recovery
+    /// point, too. An owner of very many partitions lowers it to bound the time of a restart.
     pub verify_tail_bytes: u64,
     /// The wall clock.
     pub now_ms: i64,
@@ -49,7 +50,7 @@ impl OpenOptions {
             recovery_point: Offset::ZERO,
             log_start: Offset::ZERO,
             damage: DamagePolicy::Refuse,
-            verify_tail_bytes: 64 << 20,
+            verify_tail_bytes: 16 << 20,
             now_ms,
         }
     }
@@ -254,10 +255,13 @@ impl Opening<'_> {
             }
             let next_base = self.log.segments.get(at + 1).map(|next| next.base_offset);
             let wanted_by_replay = next_base.is_none_or(|next| next > snapshot) || self.all_headers;
-            let rebuild = at >= dirty_from || !self.indexes_look_right(at);
-            if rebuild || wanted_by_replay || is_last {
+            let dirty = at >= dirty_from;
+            // What a process wrote to an index before it died is there; after a power failure who knows.
+            let rebuild =
+                (dirty && self.options.shutdown == LastShutdown::Unclean) || !self.indexes_look_right(at);
+            if dirty || rebuild || wanted_by_replay || is_last {
                 let from = if self.all_headers { Offset::ZERO } else { snapshot };
-                expected = self.walk(at, rebuild, at >= dirty_from, from, snapshot, replay)?;
+                expected = self.walk(at, Walk { rebuild, dirty, from, snapshot }, replay)?;
             } else {
                 expected = next_base.expect("the last segment is walked");
             }
@@ -271,12 +275,10 @@ impl Opening<'_> {
     fn walk(
         &mut self,
         at: usize,
-        rebuild: bool,
-        dirty: bool,
-        from: Offset,
-        snapshot: Offset,
+        walk: Walk,
         replay: &mut dyn FnMut(ReplayEvent<'_>),
     ) -> Result<Offset, Error> {
+        let Walk { rebuild, dirty, from, snapshot } = walk;
         let (storage, dir) = (Arc::clone(&self.log.storage), self.log.dir.clone());
         let place = Place { storage: &storage, dir: &dir };
         let options = self.options;
@@ -290,18 +292,22 @@ impl Opening<'_> {
         let file = segment.log_file(place)?;
         let end = segment.size;
         let rebuild = rebuild || !segment.last_entry_matches(&*file);
+        let tail = end.saturating_sub(options.verify_tail_bytes);
         let start = if rebuild {
             segment.reset(place)?;
             self.report.indexes_rebuilt.push(segment.base_offset);
             0
-        } else if is_last {
-            let floor = segment.floor_position(place, from)?.min(segment.last_indexed());
-            segment.rewind_to_index();
-            floor
         } else {
-            segment.floor_position(place, from)?
+            let mut start = segment.floor_position(place, from)?;
+            if dirty {
+                start = start.min(segment.floor_of_byte(place, tail)?);
+            }
+            if is_last {
+                start = start.min(segment.last_indexed());
+                segment.rewind_to_index();
+            }
+            start
         };
-        let tail = end.saturating_sub(options.verify_tail_bytes);
         let verify = |header: &BatchHeader, position: u64| {
             let undurable = header.base_offset >= options.recovery_point;
             dirty && (position >= tail || (undurable && options.shutdown == LastShutdown::Unclean))
@@ -339,7 +345,7 @@ impl Opening<'_> {
                 }
             }
         }
-        if rebuild && !is_last {
+        if (rebuild || dirty) && !is_last {
             segment.seal(place)?;
             self.log.flush.lock().expect("nobody else has it yet").sealed.push(segment.base_offset);
         } else {
@@ -365,9 +371,9 @@ impl Opening<'_> {
         let path = place.path(segment.base_offset, LOG);
         let file = segment.log_file(place)?;
         file.set_len(cut.position).and_then(|()| file.sync()).map_err(Error::io("cut", &path))?;
-        segment.size = cut.position;
         segment.truncate_entries(place, cut.expected)?;
-        segment.write_entries(place)?;
+        segment.rescan(place, cut.position, self.log.config.index_interval_bytes)?;
+        segment.load_first_timestamp(place)?;
         self.report.torn_tail = Some(TornTail {
             path,
             position: cut.position,
@@ -440,6 +446,19 @@ impl Opening<'_> {
         log.save_epochs(Durability::Later)?;
         Ok((self.log, self.report))
     }
+}
+
+/// How to walk a segment.
+#[derive(Clone, Copy)]
+struct Walk {
+    /// Make its indexes anew, from its start.
+    rebuild: bool,
+    /// It may hold what a crash tore: verify.
+    dirty: bool,
+    /// Batches from here on must be seen, for producers or epochs.
+    from: Offset,
+    /// Those from here on are replayed.
+    snapshot: Offset,
 }
 
 /// A place from which on a segment cannot be read.

@@ -12,6 +12,7 @@ use crate::entries::{Entries, Entry};
 use crate::error::Error;
 use crate::fs::{File, Open, read_exact_at};
 use crate::names::{self, DELETED, INDEX, LOG, TIME_INDEX};
+use crate::scan::{Found, Scanner};
 use crate::storage::Storage;
 
 /// A record time and the offset it belongs to.
@@ -205,6 +206,23 @@ impl Segment {
         });
     }
 
+    /// Learns size and times again from the last index entry on, up to byte `end`, which is known to be good.
+    pub fn rescan(&mut self, place: Place<'_>, end: u64, index_interval: u32) -> Result<(), Error> {
+        let path = place.path(self.base_offset, LOG);
+        let file = self.log_file(place)?;
+        self.rewind_to_index();
+        let mut scanner = Scanner::new(&*file, self.size, end, self.base_offset);
+        loop {
+            match scanner.next(|_, _| false).map_err(Error::io("read", &path))? {
+                Found::Batch { header, .. } => self.note((&header).into(), index_interval),
+                Found::End => return Ok(()),
+                Found::Bad(damage) => {
+                    return Err(Error::Damaged { path, position: scanner.position(), damage });
+                }
+            }
+        }
+    }
+
     /// Learns the time of the first batch, which a walk that begins later does not see.
     pub fn load_first_timestamp(&mut self, place: Place<'_>) -> Result<(), Error> {
         if self.first_timestamp.is_none() && self.size >= BatchHeader::SIZE as u64 {
@@ -226,6 +244,20 @@ impl Segment {
         let search = || {
             let file = self.index_file(place)?;
             let after = self.index.partition_point(&*file, |entry| entry.relative <= target)?;
+            after.checked_sub(1).map(|at| self.index.get(&*file, at)).transpose()
+        };
+        let entry = search().map_err(Error::io("look up in", &place.path(self.base_offset, INDEX)))?;
+        Ok(entry.map_or(0, |entry| u64::from(entry.position)))
+    }
+
+    /// Where the last indexed batch at or before byte `limit` begins.
+    pub fn floor_of_byte(&self, place: Place<'_>, limit: u64) -> Result<u64, Error> {
+        if self.index.len() == 0 {
+            return Ok(0);
+        }
+        let search = || {
+            let file = self.index_file(place)?;
+            let after = self.index.partition_point(&*file, |entry| u64::from(entry.position) <= limit)?;
             after.checked_sub(1).map(|at| self.index.get(&*file, at)).transpose()
         };
         let entry = search().map_err(Error::io("look up in", &place.path(self.base_offset, INDEX)))?;
@@ -254,13 +286,15 @@ impl Segment {
     /// Writes all index entries.
     pub fn write_entries(&mut self, place: Place<'_>) -> Result<(), Error> {
         let mut write = || {
-            if self.index.is_pending() {
-                let file = self.index_file(place)?;
-                self.index.write_pending(&*file)?;
-            }
+            // Times first: after a crash the walk goes on from the last index entry, and relies on the time
+            // index to know what lies before.
             if self.times.is_pending() {
                 let file = self.time_file(place)?;
                 self.times.write_pending(&*file)?;
+            }
+            if self.index.is_pending() {
+                let file = self.index_file(place)?;
+                self.index.write_pending(&*file)?;
             }
             Ok(())
         };
@@ -268,9 +302,11 @@ impl Segment {
     }
 
     /// No batch will follow: the newest time becomes the last entry of the time index, and all is written.
-    pub fn seal(&mut self, place: Place<'_>) -> Result<(), Error> {
+    /// Returns whether anything had to be.
+    pub fn seal(&mut self, place: Place<'_>) -> Result<bool, Error> {
         self.push_time();
-        self.write_entries(place)
+        let pending = self.index.is_pending() || self.times.is_pending();
+        self.write_entries(place).map(|()| pending)
     }
 
     /// Forgets all index entries, on disk, too, so that a walk from the start finds them anew.

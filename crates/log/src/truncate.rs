@@ -117,13 +117,7 @@ impl Log {
         let place = Place { storage: &storage, dir: &dir };
         let segment = &mut self.segments[at];
         segment.truncate_entries(place, end)?;
-        segment.rewind_to_index();
-        let mut scanner = Scanner::new(&*file, segment.size, position, segment.base_offset);
-        while let Found::Batch { header, .. } =
-            scanner.next(|_, _| false).map_err(Error::io("read", &path))?
-        {
-            segment.note((&header).into(), self.config.index_interval_bytes);
-        }
+        segment.rescan(place, position, self.config.index_interval_bytes)?;
         segment.load_first_timestamp(place)?;
         self.log_end = end;
         Ok(())

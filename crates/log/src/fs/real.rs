@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, syncfs};
 
 use super::{Entry, File, FileSystem, Open, Stat};
 
@@ -64,6 +64,10 @@ impl FileSystem for RealFs {
         // The parent of a relative path of one name is the empty path.
         let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         std::fs::File::open(dir)?.sync_all()
+    }
+
+    fn sync_all(&self, dir: &Path) -> io::Result<()> {
+        Ok(syncfs(std::fs::File::open(dir)?)?)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {

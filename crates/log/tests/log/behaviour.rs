@@ -1,9 +1,10 @@
 //! What each call does to a healthy log.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use milena_log::fs::FileSystem;
-use milena_log::{LastShutdown, Log, LogConfig, ReadError, TimestampOffset};
+use milena_log::{LastShutdown, Log, LogConfig, LogDir, ReadError, TimestampOffset};
 use milena_records::{Compression, LeaderEpoch, Offset};
 
 use crate::support::*;
@@ -345,6 +346,23 @@ fn a_clean_start_reads_only_what_lies_behind_index_and_snapshot() {
     assert!(report.batches_walked < 10, "{report:?}");
     assert_eq!((report.bytes_verified, report.indexes_rebuilt), (0, vec![]));
     assert_eq!(log.recovery_point(), end);
+}
+
+#[test]
+fn many_logs_are_made_durable_by_one_call() {
+    let rig = Rig::new(small());
+    let dir = LogDir::open(Arc::new(rig.fs.clone()), Path::new("/")).unwrap();
+    let mut log = rig.create().unwrap();
+    log.creation_is_durable(&dir.sync_all().unwrap());
+    for at in 0..30 {
+        log.append(&[batch(at * 5, 5, 20, at)], 0).unwrap();
+    }
+    let written = content(&log, 1000);
+    let end = log.close_unsynced(&[]).unwrap();
+    dir.sync_all().unwrap();
+    rig.fs.lose_power(|_, synced, _| synced);
+    let (log, report, replayed) = rig.open_and_replay(&options(LastShutdown::Clean, end.0)).unwrap();
+    assert_eq!((content(&log, 1000), replayed, report.bytes_verified), (written, vec![-end.0], 0));
 }
 
 #[test]
