@@ -59,7 +59,12 @@ impl Fetcher {
 
     /// Goes on elsewhere. Whether the partition is read at all.
     pub(crate) fn seek(&mut self, partition: &TopicPartition, spec: OffsetSpec) -> bool {
-        self.positions.get_mut(partition).map(|position| *position = Position::Wanted(spec)).is_some()
+        let wanted = match spec {
+            // An offset is a position already: a commit that follows at once has to know it.
+            OffsetSpec::At(offset) => Position::At(offset),
+            spec => Position::Wanted(spec),
+        };
+        self.positions.get_mut(partition).map(|position| *position = wanted).is_some()
     }
 
     pub(crate) fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
