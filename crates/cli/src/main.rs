@@ -6,10 +6,12 @@
 
 mod admin;
 mod commands;
+mod connection;
 mod failure;
 mod kafka;
 mod offset_spec;
 mod output;
+mod progress;
 mod record;
 mod serve;
 mod time;

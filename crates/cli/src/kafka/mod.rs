@@ -5,9 +5,10 @@
 
 mod broker_api_versions;
 mod configs;
-mod describe_groups;
-
+mod console_consumer;
+mod console_producer;
 mod consumer_groups;
+mod describe_groups;
 mod exception;
 mod get_offsets;
 mod java;
@@ -33,6 +34,8 @@ pub struct Tool {
 /// Every tool.
 const TOOLS: &[Tool] = &[
     Tool { name: "kafka-topics", main: topics::main },
+    Tool { name: "kafka-console-producer", main: console_producer::main },
+    Tool { name: "kafka-console-consumer", main: console_consumer::main },
     Tool { name: "kafka-consumer-groups", main: consumer_groups::main },
     Tool { name: "kafka-configs", main: configs::main },
     Tool { name: "kafka-get-offsets", main: get_offsets::main },

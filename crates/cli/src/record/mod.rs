@@ -1,6 +1,9 @@
 //! Records on their way between topics and text.
 
 pub mod json;
+pub mod lines;
+pub mod reading;
+pub mod sending;
 pub mod template;
 
 use milena_records::{Record, TimestampType};
