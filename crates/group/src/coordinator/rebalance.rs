@@ -123,9 +123,8 @@ impl Turn<'_> {
         let generation = group.generation.saturating_add(1);
         // All members have a protocol in common: none joined that had not.
         let protocol_name = group.select_protocol().unwrap_or_default();
-        for member in group.members.values_mut() {
-            member.assignment.clear();
-        }
+        // Assignments of the generation before stay to be seen until the next one is stored, as in Kafka; nobody is
+        // given them.
         let form = stored::FormGeneration {
             group: group.id.to_string(),
             revision: group.revision,
