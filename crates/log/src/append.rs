@@ -1,6 +1,6 @@
 //! Appending: one vectored write for all batches of a call, then the indexes, then the log end moves.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use milena_records::{LeaderEpoch, Offset, StoredBatch};
@@ -8,7 +8,7 @@ use milena_records::{LeaderEpoch, Offset, StoredBatch};
 use crate::checkpoint::Durability;
 use crate::error::Error;
 use crate::flush;
-use crate::fs::write_all_at;
+use crate::fs::{File, write_all_at};
 use crate::log::Log;
 use crate::segment::{BatchExtent, Place, Segment};
 
@@ -156,12 +156,7 @@ impl Log {
         let place = Place { storage: &storage, dir: &self.dir };
         let active = self.segments.last_mut().expect("never empty");
         let file = active.log_file(place)?;
-        let mut pieces = Vec::with_capacity(2 * batches.len());
-        for batch in batches {
-            pieces.push(IoSlice::new(&batch.stored.header_bytes));
-            pieces.push(IoSlice::new(&batch.stored.body));
-        }
-        if let Err(source) = write_all_at(&*file, &mut pieces, active.size) {
+        if let Err(source) = write_batches(&*file, batches, active.size) {
             if let Err(error) = file.set_len(active.size) {
                 tracing::error!(%error, dir = %self.dir.display(), "cannot cut off a failed write");
                 self.offline = true;
@@ -189,4 +184,26 @@ impl Log {
         }
         Ok(())
     }
+}
+
+/// Batches smaller than this on average are copied together before they are written: for 1 KiB that costs
+/// a sixth less CPU than handing the kernel two pieces for each.
+const SMALL_BATCH: usize = 4 << 10;
+
+fn write_batches(file: &dyn File, batches: &[Piece<'_>], position: u64) -> io::Result<()> {
+    let total: usize = batches.iter().map(|batch| batch.stored.total_size()).sum();
+    if total < SMALL_BATCH * batches.len() {
+        let mut whole = Vec::with_capacity(total);
+        for Piece { stored, .. } in batches {
+            whole.extend_from_slice(&stored.header_bytes);
+            whole.extend_from_slice(&stored.body);
+        }
+        return write_all_at(file, &mut [IoSlice::new(&whole)], position);
+    }
+    let mut pieces = Vec::with_capacity(2 * batches.len());
+    for Piece { stored, .. } in batches {
+        pieces.push(IoSlice::new(&stored.header_bytes));
+        pieces.push(IoSlice::new(&stored.body));
+    }
+    write_all_at(file, &mut pieces, position)
 }

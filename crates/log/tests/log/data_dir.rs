@@ -70,8 +70,8 @@ fn checkpoints_are_kafkas_text() {
 
 #[test]
 fn the_end_of_the_last_run_decides_what_is_trusted() {
-    type Steps = fn(&LogDir, &MemoryFs);
-    let table: [(&str, Steps, (LastShutdown, Option<i64>)); 6] = [
+    type Row = (&'static str, fn(&LogDir, &MemoryFs), (LastShutdown, Option<i64>));
+    let table: [Row; 6] = [
         ("a new directory", |_, _| {}, (LastShutdown::Unclean, None)),
         ("stopped in order", |dir, _| dir.mark_clean(5).unwrap(), (LastShutdown::Clean, Some(5))),
         ("the process died", |dir, _| dir.mark_running(5).unwrap(), (LastShutdown::ProcessCrash, Some(5))),
