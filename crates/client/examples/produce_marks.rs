@@ -22,16 +22,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let producer = Producer::start(&client, options).await?;
     let value = vec![b'x'; bytes];
     let start = Instant::now();
-    let mut last = None;
+    let mut deliveries = Vec::with_capacity(count);
     for _ in 0..count {
         let record = ProducerRecord { topic: &topic, value: Some(&value), ..Default::default() };
-        last = Some(producer.send(record).await?);
+        deliveries.push(producer.send(record).await?);
     }
     producer.flush().await?;
     let took = start.elapsed().as_secs_f64();
     println!("{:.0} records/s, {:.0} MiB/s", count as f64 / took, (count * bytes) as f64 / took / 1048576.0);
-    if let Some(last) = last {
-        println!("last record: {:?}", last.wait().await?);
+    let failed: Vec<_> = deliveries.iter().filter_map(|it| it.result()?.err()).collect();
+    if let Some(error) = failed.first() {
+        println!("{} records failed: {error}", failed.len());
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use milena_wire::metadata::{MetadataRequest, MetadataRequestTopic, MetadataRespo
 use milena_wire::{ApiKey, ErrorCode, Request};
 
 use crate::address::Address;
-use crate::connection::Connection;
+use crate::connection::{Connection, Pending};
 use crate::retry::Retry;
 use crate::{BrokerVersions, ClientOptions, Error, Metadata, Target, Topic};
 
@@ -156,6 +156,16 @@ impl Client {
         R: Request + Send + 'static,
     {
         self.connection(target, Lane::of(R::KEY, target)).await?.call(request, most, patience).await
+    }
+
+    /// Sends a request to a broker without waiting for the answer. Requests that are started one after the other
+    /// reach the broker in that order, unless the connection is lost in between.
+    pub(crate) async fn start<R>(&self, broker: i32, request: R, most: i16) -> Result<Pending<R>, Error>
+    where
+        R: Request + Send + 'static,
+    {
+        let target = Target::Broker(broker);
+        self.connection(target, Lane::of(R::KEY, target)).await?.start(request, most, Duration::ZERO).await
     }
 
     /// Sends a request that is not answered (Produce with acks=0); done when the system has taken the bytes.

@@ -10,6 +10,7 @@ mod client;
 mod connection;
 mod consumer;
 mod error;
+mod link;
 mod metadata;
 mod options;
 mod producer;

@@ -10,6 +10,7 @@ use milena_wire::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
 };
 use milena_wire::{ErrorCode, Records};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -53,8 +54,10 @@ struct Finished {
 pub(super) async fn run(shared: Arc<Shared>, mut identity: Option<Identity>) {
     let mut requests = JoinSet::new();
     let mut lookups = JoinSet::new();
+    // Ends when the last request to a broker was sent.
+    let mut turns = HashMap::new();
     loop {
-        let wake_at = start_requests(&shared, identity, &mut requests, &mut lookups);
+        let wake_at = start_requests(&shared, identity, &mut requests, &mut lookups, &mut turns);
         let timer = async {
             match wake_at {
                 Some(at) => sleep_until(at).await,
@@ -81,6 +84,7 @@ fn start_requests(
     identity: Option<Identity>,
     requests: &mut JoinSet<Finished>,
     lookups: &mut JoinSet<()>,
+    turns: &mut HashMap<i32, oneshot::Receiver<()>>,
 ) -> Option<Instant> {
     loop {
         let metadata = shared.client.metadata();
@@ -109,17 +113,29 @@ fn start_requests(
             return round.wake_at;
         }
         for drained in round.drained {
-            requests.spawn(send(shared.client.clone(), shared.options.clone(), identity, drained));
+            let (next, sent) = oneshot::channel();
+            let turn = Turn { before: turns.insert(drained.broker, sent), next };
+            requests.spawn(send(shared.client.clone(), shared.options.clone(), identity, drained, turn));
         }
     }
 }
 
-/// Builds the batches that were not built yet, and sends them in one request.
+/// A request's place among those to the same broker.
+struct Turn {
+    /// Ends when the request before was sent.
+    before: Option<oneshot::Receiver<()>>,
+    /// Dropped when this one is sent.
+    next: oneshot::Sender<()>,
+}
+
+/// Builds the batches that were not built yet, and sends them in one request. Requests are built side by side,
+/// but each is sent in its turn.
 async fn send(
     client: Client,
     options: ProducerOptions,
     identity: Option<Identity>,
     drained: Drained,
+    turn: Turn,
 ) -> Finished {
     let Drained { broker, mut batches } = drained;
     let mut topics: HashMap<&str, Vec<PartitionProduceData>> = HashMap::new();
@@ -142,10 +158,20 @@ async fn send(
         timeout_ms: options.replication_timeout.as_millis().try_into().unwrap_or(i32::MAX),
         topic_data,
     };
-    let target = Target::Broker(broker);
+    if let Some(before) = turn.before {
+        let _ = before.await;
+    }
     let answer = match options.acks {
-        Acks::None => client.send_unanswered(target, request, PRODUCE_BY_NAME).await.map(|()| None),
-        _ => client.send_once(target, request, PRODUCE_BY_NAME).await.map(Some),
+        Acks::None => {
+            client.send_unanswered(Target::Broker(broker), request, PRODUCE_BY_NAME).await.map(|()| None)
+        }
+        _ => match client.start(broker, request, PRODUCE_BY_NAME).await {
+            Ok(pending) => {
+                drop(turn.next);
+                pending.answer().await.map(Some)
+            }
+            Err(error) => Err(error),
+        },
     };
     Finished { broker, batches, answer }
 }
