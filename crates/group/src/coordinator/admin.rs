@@ -139,7 +139,7 @@ impl Expiry {
     }
 
     /// The timer came up: looks at one slice of the groups.
-    pub fn ring(&mut self, turn: &mut Turn<'_>, live: &LiveGroups) {
+    pub fn ring(&mut self, turn: &mut Turn<'_>, live: &mut LiveGroups) {
         let now = turn.now.monotonic_ms;
         if !turn.desk.timers.rings(&mut self.alarm, now, || Timer::Expiry) {
             return;
@@ -156,7 +156,7 @@ impl Expiry {
             seen += 1;
             offsets += state.offset_count(id);
             last = Some(id);
-            let is_at_rest = live.get(id).is_none_or(is_at_rest);
+            let is_at_rest = live.find(turn, id).is_none_or(|it| is_at_rest(it));
             if is_at_rest && state.has_expired(id, now_ms, retention_ms) {
                 let revision = state.record(id).map_or(0, |it| it.revision);
                 groups.push(stored::GroupAtRevision { group: id.to_owned(), revision });

@@ -54,14 +54,7 @@ impl Coordinator {
         if let Some(live) = self.live.get(group) {
             return Some(describe(live));
         }
-        // Groups with members are all live, so this one has none.
-        let record = groups.record(group)?;
-        Some(Description {
-            state: GroupState::Empty,
-            protocol_type: record.protocol_type.clone().unwrap_or_default(),
-            protocol_name: String::new(),
-            members: Vec::new(),
-        })
+        groups.record(group).map(|record| describe(&LiveGroup::from_record(group, record)))
     }
 
     /// ListGroups, in the order of group ids (GR-18). Filters ignore case; empty ones take everything.
@@ -74,7 +67,7 @@ impl Coordinator {
         };
         let at_rest = groups.records().filter(|(id, _)| self.live.get(id).is_none()).map(|(id, record)| {
             let protocol_type = record.protocol_type.clone().unwrap_or_default();
-            ListedGroup { group: id.to_owned(), protocol_type, state: GroupState::Empty }
+            ListedGroup { group: id.to_owned(), protocol_type, state: record.state() }
         });
         let live = self.live.iter().map(|it| ListedGroup {
             group: it.id.to_string(),

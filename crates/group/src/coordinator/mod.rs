@@ -19,7 +19,7 @@ pub use describe::{DescribedMember, Description, ListedGroup};
 
 use crate::GroupState;
 use crate::effect::{Effect, JoinRefused, Reply};
-use crate::event::{CommitOffsets, DeleteOffsets, Event, Heartbeat, Join, Now, RequestId};
+use crate::event::{DeleteOffsets, Event, Heartbeat, Join, Now, RequestId};
 use crate::groups::Groups;
 use crate::refusal::Refusal;
 use crate::settings::Settings;
@@ -42,7 +42,10 @@ pub struct Coordinator {
     expiry: Expiry,
 }
 
-/// Groups with members, or with requests on the way. All others are as their record says: empty.
+/// Groups with members, or with requests on the way. All others are as their record says.
+///
+/// That is, empty; unless a command that was given up took effect later. Such a group is attended to when
+/// someone asks for it, or when expiry comes by.
 #[derive(Debug, Default)]
 struct LiveGroups(BTreeMap<Arc<str>, LiveGroup>);
 
@@ -55,10 +58,23 @@ impl LiveGroups {
         self.0.values()
     }
 
+    /// The group, if it has members or requests on the way.
+    fn find(&mut self, turn: &mut Turn<'_>, id: &str) -> Option<&mut LiveGroup> {
+        if !self.0.contains_key(id) && turn.groups.record(id).is_some_and(|it| !it.members.is_empty()) {
+            let group = self.open(turn, id);
+            self.close(group, &mut turn.desk.timers);
+        }
+        self.0.get_mut(id)
+    }
+
     /// Takes the group out to work on it; [`LiveGroups::close`] puts it back.
-    fn open(&mut self, groups: &Groups, id: &str) -> LiveGroup {
-        self.0.remove(id).unwrap_or_else(|| match groups.record(id) {
-            Some(record) => LiveGroup::from_record(id, record),
+    fn open(&mut self, turn: &mut Turn<'_>, id: &str) -> LiveGroup {
+        self.0.remove(id).unwrap_or_else(|| match turn.groups.record(id) {
+            Some(record) => {
+                let mut group = LiveGroup::from_record(id, record);
+                turn.grant_sessions(&mut group);
+                group
+            }
             None => LiveGroup::vacant(id),
         })
     }
@@ -82,12 +98,8 @@ impl Coordinator {
         let mut expiry = Expiry::default();
         expiry.schedule(now.monotonic_ms, &mut desk);
         let mut turn = Turn { now, groups, desk: &mut desk, effects: &mut Vec::new() };
-        for (id, record) in groups.records() {
-            if !record.members.is_empty() {
-                let mut group = LiveGroup::from_record(id, record);
-                turn.grant_sessions(&mut group);
-                live.close(group, &mut turn.desk.timers);
-            }
+        for (id, _) in groups.records() {
+            live.find(&mut turn, id);
         }
         Self { desk, live, commits: CommitQueue::default(), expiry }
     }
@@ -116,8 +128,7 @@ impl Coordinator {
                 }
             }
             Event::CommitOffsets(request, commit) => {
-                let CommitOffsets { group, .. } = &commit;
-                let group = live.0.get_mut(group.as_str());
+                let group = live.find(&mut turn, &commit.group);
                 commits.commit(&mut turn, group, request, commit);
             }
             Event::DeleteOffsets(request, delete) => turn.on_delete_offsets(live, request, delete),
@@ -164,7 +175,7 @@ impl Turn<'_> {
     }
 
     fn on_heartbeat(&mut self, live: &mut LiveGroups, request: RequestId, heartbeat: &Heartbeat) {
-        let outcome = match live.0.get_mut(heartbeat.group.as_str()) {
+        let outcome = match live.find(self, &heartbeat.group) {
             Some(group) => self.heartbeat(group, heartbeat),
             None if heartbeat.group.is_empty() => Err(Refusal::InvalidGroupId),
             None => Err(Refusal::UnknownMemberId),
@@ -189,13 +200,13 @@ impl Turn<'_> {
         }
     }
 
-    fn on_delete_offsets(&mut self, live: &LiveGroups, request: RequestId, delete: DeleteOffsets) {
+    fn on_delete_offsets(&mut self, live: &mut LiveGroups, request: RequestId, delete: DeleteOffsets) {
         if delete.group.is_empty() {
             let reply = Waiter::DeleteOffsets.refused(Refusal::InvalidGroupId);
             return self.effects.push(Effect::Reply(request, reply));
         }
-        let group = live.get(&delete.group);
-        self.delete_offsets(group, request, delete);
+        let group = live.find(self, &delete.group);
+        self.delete_offsets(group.as_deref(), request, delete);
     }
 
     fn on_disconnected(&mut self, live: &mut LiveGroups, requests: Vec<RequestId>) {
@@ -203,7 +214,7 @@ impl Turn<'_> {
             // What was proposed or deferred goes on, as it would in Kafka; only nobody is told.
             match self.desk.waiting.remove(&request) {
                 Some(Waiter::Join { group, .. }) if live.0.contains_key(&group) => {
-                    let mut group = live.open(self.groups, &group);
+                    let mut group = live.open(self, &group);
                     group.deferred.retain(|it| !matches!(it, Deferred::Join(id, _) if *id == request));
                     if group.in_flight.is_none() {
                         self.join_abandoned(&mut group, request);
@@ -248,7 +259,7 @@ impl Turn<'_> {
 
     /// Does the change now, or when the group's proposal on its way is decided.
     fn enqueue(&mut self, live: &mut LiveGroups, id: &str, change: Deferred) {
-        let mut group = live.open(self.groups, id);
+        let mut group = live.open(self, id);
         group.deferred.push_back(change);
         self.settle(live, group);
     }

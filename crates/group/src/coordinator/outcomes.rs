@@ -28,7 +28,7 @@ impl Turn<'_> {
                 self.offsets_deleted(request, before, decided);
             }
             (Some(Target::Group(id)), answer) => {
-                let mut group = live.open(self.groups, &id);
+                let mut group = live.open(self, &id);
                 match (group.in_flight.take(), answer) {
                     (Some(in_flight), Answer::Membership { revision }) => {
                         self.stored(&mut group, in_flight, revision);
@@ -66,7 +66,7 @@ impl Turn<'_> {
             Some(Target::Commits(batch)) => commits.failed(self, batch, refusal),
             Some(Target::DeleteOffsets(request, _)) => self.refuse(request, refusal),
             Some(Target::Group(id)) => {
-                let mut group = live.open(self.groups, &id);
+                let mut group = live.open(self, &id);
                 let in_flight = group.in_flight.take();
                 self.reload(&mut group, in_flight, refusal);
                 self.settle(live, group);
