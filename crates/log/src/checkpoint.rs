@@ -7,6 +7,7 @@ use milena_records::Offset;
 
 use crate::error::{Damage, Error};
 use crate::fs::{FileSystem, Open, read_up_to, write_all_at};
+use crate::names::TEMPORARY;
 
 /// Whether a replaced file must survive a power failure that follows at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub(crate) fn replace(
     durability: Durability,
 ) -> Result<(), Error> {
     let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
+    temporary.push(TEMPORARY);
     let temporary = Path::new(&temporary);
     let write = || -> io::Result<()> {
         let file = fs.open(temporary, Open::Truncate)?;

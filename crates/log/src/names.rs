@@ -21,6 +21,13 @@ pub(crate) const SNAPSHOT: &str = "snapshot";
 /// Second suffix of a file that is to be unlinked soon.
 pub(crate) const DELETED: &str = "deleted";
 
+/// End of the name of a file that is being written and will be renamed.
+pub(crate) const TEMPORARY: &str = ".tmp";
+/// End of the name of a compacted segment that Kafka had not finished.
+pub(crate) const CLEANED: &str = ".cleaned";
+/// Second suffix of a compacted segment that Kafka had not put in its place.
+pub(crate) const SWAP: &str = "swap";
+
 /// The file of `dir` whose name is an offset.
 pub(crate) fn file(dir: &Path, offset: Offset, suffix: &str) -> PathBuf {
     dir.join(format!("{:020}.{suffix}", offset.0))

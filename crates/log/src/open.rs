@@ -17,7 +17,7 @@ use crate::flush::FlushState;
 use crate::fs::Stat;
 use crate::log::{EPOCHS, Log, PARTITION_METADATA};
 use crate::log_dir::LastShutdown;
-use crate::names::{self, DELETED, INDEX, LOG, SNAPSHOT, TIME_INDEX, TopicId};
+use crate::names::{self, CLEANED, DELETED, INDEX, LOG, SNAPSHOT, SWAP, TEMPORARY, TIME_INDEX, TopicId};
 use crate::scan::{Found, Scanner};
 use crate::segment::{Place, Segment};
 use crate::snapshot;
@@ -153,6 +153,30 @@ impl Log {
         }
         opening.walk_all(snapshot_offset, replay)?;
         opening.finish()
+    }
+
+    /// Shows `visit` the headers of the newest batches, oldest first: at least those in the last `max_bytes`.
+    ///
+    /// A snapshot in Kafka's format holds one batch per producer, not the window of five that a client may
+    /// repeat (PR-14). After a clean stop nothing else is replayed; an owner who wants the windows back, so that a
+    /// producer may repeat what the stop left unanswered, finds them here at the price of a read or two.
+    pub fn recent_batches(&self, max_bytes: u64, visit: &mut dyn FnMut(&BatchHeader)) -> Result<(), Error> {
+        let newest = self.segments.iter().rev().find(|segment| segment.size > 0);
+        let Some(segment) = newest else { return Ok(()) };
+        let place = self.place();
+        let path = place.path(segment.base_offset, LOG);
+        let file = segment.log_file(place)?;
+        let start = segment.floor_of_byte(place, segment.size.saturating_sub(max_bytes))?;
+        let mut scanner = Scanner::new(&*file, start, segment.size, segment.base_offset);
+        loop {
+            match scanner.next(|_, _| false).map_err(Error::io("read", &path))? {
+                Found::Batch { header, .. } => visit(&header),
+                Found::End => return Ok(()),
+                Found::Bad(damage) => {
+                    return Err(Error::Damaged { path, position: scanner.position(), damage });
+                }
+            }
+        }
     }
 
     /// Gives `replay` the newest snapshot and the batches behind it once more: after a truncation.
@@ -487,8 +511,18 @@ impl Files {
     fn list(storage: &Storage, dir: &Path) -> Result<Self, Error> {
         let mut files = Self::default();
         for entry in storage.fs.list(dir).map_err(Error::io("list", dir))? {
+            let path = dir.join(&entry.name);
+            if entry.name.ends_with(TEMPORARY) || entry.name.ends_with(CLEANED) {
+                // Whoever wrote it died before it counted.
+                storage.fs.remove_file(&path).map_err(Error::io("remove", &path))?;
+                continue;
+            }
             let Some((offset, suffix)) = names::parse(&entry.name) else { continue };
             match suffix {
+                _ if suffix.ends_with(SWAP) => {
+                    let why = "an unfinished compaction of Apache Kafka; start and stop Kafka on it once";
+                    return Err(checkpoint::damaged(&path, why));
+                }
                 LOG => drop(files.logs.insert(offset, entry.stat)),
                 INDEX => drop(files.indexes.insert(offset, entry.stat.len)),
                 TIME_INDEX => drop(files.time_indexes.insert(offset, entry.stat.len)),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use milena_log::fs::FileSystem;
+use milena_log::fs::{FileSystem, Open};
 use milena_log::{LastShutdown, Log, LogConfig, LogDir, ReadError, TimestampOffset};
 use milena_records::{Compression, LeaderEpoch, Offset};
 
@@ -382,6 +382,34 @@ fn the_two_newest_snapshots_are_kept_and_a_damaged_one_means_a_longer_replay() {
     rig.fs.flip(&Path::new(DIR).join(&snapshots[0]), 3, 1);
     let (_, _, replayed) = rig.open_and_replay(&options(LastShutdown::Clean, 4)).unwrap();
     assert_eq!(replayed, [0, 1, 2, 3]);
+}
+
+#[test]
+fn the_newest_batches_can_be_seen_again_after_a_clean_stop() {
+    let rig = Rig::new(LogConfig { index_interval_bytes: 200, ..LogConfig::default() });
+    let (mut log, _) = reopened(&rig, filled(&rig, 100));
+    let size = batch(0, 5, 20, 0).total_size() as u64;
+    for rolled in [false, true] {
+        let mut seen = Vec::new();
+        log.recent_batches(5 * size, &mut |header| seen.push(header.base_offset.0)).unwrap();
+        assert!((5..10).contains(&seen.len()) && seen.ends_with(&[475, 480, 485, 490, 495]), "{seen:?}");
+        assert!(rolled || log.roll(0).unwrap());
+    }
+}
+
+#[test]
+fn unfinished_files_are_removed_and_an_unfinished_compaction_is_refused() {
+    let rig = Rig::new(small());
+    filled(&rig, 2).close(&[]).unwrap();
+    let file = |name: &str| Path::new(DIR).join(name);
+    for name in ["00000000000000000007.snapshot.tmp", "00000000000000000000.log.cleaned"] {
+        rig.fs.open(&file(name), Open::Create).unwrap();
+    }
+    rig.open(&options(LastShutdown::Clean, 10)).unwrap();
+    assert!(!names(&rig).iter().any(|name| name.ends_with("tmp") || name.ends_with("cleaned")));
+    rig.fs.open(&file("00000000000000000000.log.swap"), Open::Create).unwrap();
+    let error = rig.open(&options(LastShutdown::Clean, 10)).unwrap_err().to_string();
+    assert!(error.contains("unfinished compaction of Apache Kafka"), "{error}");
 }
 
 #[test]

@@ -5,4 +5,5 @@ mod crash;
 mod damage;
 mod data_dir;
 mod model;
+mod real_files;
 mod support;
