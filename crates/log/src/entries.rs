@@ -21,6 +21,53 @@ pub(crate) trait Entry: Copy {
     fn decode(bytes: &[u8]) -> Self;
 }
 
+/// Entry of `.index`: a batch begins at `position` whose last offset is the segment's base plus `relative`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IndexEntry {
+    pub relative: u32,
+    pub position: u32,
+}
+
+impl Entry for IndexEntry {
+    const SIZE: usize = 8;
+
+    fn encode(self, into: &mut Vec<u8>) {
+        into.extend_from_slice(&self.relative.to_be_bytes());
+        into.extend_from_slice(&self.position.to_be_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Self {
+        let (relative, position) = bytes.split_at(4);
+        Self { relative: big_endian(relative), position: big_endian(position) }
+    }
+}
+
+/// Entry of `.timeindex`: up to the batch that ends at `relative`, no record is newer than `timestamp`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimeEntry {
+    pub timestamp: i64,
+    pub relative: u32,
+}
+
+impl Entry for TimeEntry {
+    const SIZE: usize = 12;
+
+    fn encode(self, into: &mut Vec<u8>) {
+        into.extend_from_slice(&self.timestamp.to_be_bytes());
+        into.extend_from_slice(&self.relative.to_be_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Self {
+        let (timestamp, relative) = bytes.split_at(8);
+        let timestamp = i64::from_be_bytes(timestamp.try_into().expect("split at eight bytes"));
+        Self { timestamp, relative: big_endian(relative) }
+    }
+}
+
+fn big_endian(bytes: &[u8]) -> u32 {
+    u32::from_be_bytes(bytes.try_into().expect("an entry has four bytes here"))
+}
+
 /// The entries: some in the file, the newest in memory.
 #[derive(Debug)]
 pub(crate) struct Entries<E> {

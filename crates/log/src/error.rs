@@ -66,6 +66,9 @@ pub enum Damage {
     /// No batch header can be here.
     #[error("no batch header: {0}")]
     Header(String),
+    /// The records of a batch cannot be read.
+    #[error("records that cannot be read: {0}")]
+    Records(String),
     /// A whole batch, but not one that belongs here.
     #[error("batch at offset {found}, expected {expected} or later")]
     Misplaced {

@@ -26,6 +26,8 @@ mod log_dir;
 mod names;
 mod open;
 mod read;
+mod recovery;
+mod replay;
 mod retention;
 mod scan;
 mod segment;
@@ -45,7 +47,8 @@ pub use log_dir::{
     Checkpoint, CheckpointEntry, DirEntryKind, LastShutdown, LogDir, MetaProperties, PartitionDir, Synced,
 };
 pub use names::TopicId;
-pub use open::{DamagePolicy, OpenOptions, OpenReport, ReplayEvent, TornTail};
+pub use open::{DamagePolicy, OpenOptions, OpenReport, TornTail};
 pub use read::{ReadPlan, Slice};
+pub use replay::ReplayEvent;
 pub use segment::TimestampOffset;
 pub use storage::Storage;

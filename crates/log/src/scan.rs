@@ -1,11 +1,13 @@
 //! Walking the batches of a `.log` file, with or without reading what lies behind their headers.
 
 use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use crc_fast::{CrcAlgorithm, Digest};
 use milena_records::{BatchHeader, Offset};
 
-use crate::error::Damage;
+use crate::error::{Damage, Error};
 use crate::fs::{File, read_up_to};
 
 /// CRC-32C, the checksum of batches and producer snapshots.
@@ -167,6 +169,42 @@ impl<'a> Scanner<'a> {
             }
         };
         Ok(&self.buffer[start..(start + want).min(self.buffer.len())])
+    }
+}
+
+/// An open `.log` file whose batches are known to be good, and where an error in it is reported.
+pub(crate) struct Batches {
+    pub file: Arc<dyn File>,
+    pub path: PathBuf,
+    pub base: Offset,
+}
+
+impl Batches {
+    /// Shows `visit` the headers and positions of batches from byte `start` to `end`, until it answers
+    /// something. Whatever is no batch is damage here.
+    pub fn find<T>(
+        &self,
+        start: u64,
+        end: u64,
+        mut visit: impl FnMut(BatchHeader, u64) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
+        let mut scanner = Scanner::new(&*self.file, start, end, self.base);
+        loop {
+            match scanner.next(|_, _| false).map_err(Error::io("read", &self.path))? {
+                Found::Batch { header, position } => {
+                    if let Some(answer) = visit(header, position)? {
+                        return Ok(Some(answer));
+                    }
+                }
+                Found::End => return Ok(None),
+                Found::Bad(damage) => return Err(self.damaged(scanner.position(), damage)),
+            }
+        }
+    }
+
+    /// Damage in this file.
+    pub fn damaged(&self, position: u64, damage: Damage) -> Error {
+        Error::Damaged { path: self.path.clone(), position, damage }
     }
 }
 

@@ -8,11 +8,11 @@ use milena_records::{BatchHeader, Offset};
 
 use crate::cache::FileKey;
 use crate::config::LogConfig;
-use crate::entries::{Entries, Entry};
+use crate::entries::{Entries, Entry, IndexEntry, TimeEntry};
 use crate::error::Error;
 use crate::fs::{File, Open, read_exact_at};
 use crate::names::{self, DELETED, INDEX, LOG, TIME_INDEX};
-use crate::scan::{Found, Scanner};
+use crate::scan::Batches;
 use crate::storage::Storage;
 
 /// A record time and the offset it belongs to.
@@ -27,53 +27,6 @@ pub struct TimestampOffset {
 impl TimestampOffset {
     /// No record has a time.
     pub const NONE: Self = Self { timestamp: -1, offset: Offset::NONE };
-}
-
-/// Entry of `.index`: a batch begins at `position` whose last offset is the segment's base plus `relative`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct IndexEntry {
-    pub relative: u32,
-    pub position: u32,
-}
-
-impl Entry for IndexEntry {
-    const SIZE: usize = 8;
-
-    fn encode(self, into: &mut Vec<u8>) {
-        into.extend_from_slice(&self.relative.to_be_bytes());
-        into.extend_from_slice(&self.position.to_be_bytes());
-    }
-
-    fn decode(bytes: &[u8]) -> Self {
-        let (relative, position) = bytes.split_at(4);
-        Self { relative: big_endian(relative), position: big_endian(position) }
-    }
-}
-
-/// Entry of `.timeindex`: up to the batch that ends at `relative`, no record is newer than `timestamp`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TimeEntry {
-    pub timestamp: i64,
-    pub relative: u32,
-}
-
-impl Entry for TimeEntry {
-    const SIZE: usize = 12;
-
-    fn encode(self, into: &mut Vec<u8>) {
-        into.extend_from_slice(&self.timestamp.to_be_bytes());
-        into.extend_from_slice(&self.relative.to_be_bytes());
-    }
-
-    fn decode(bytes: &[u8]) -> Self {
-        let (timestamp, relative) = bytes.split_at(8);
-        let timestamp = i64::from_be_bytes(timestamp.try_into().expect("split at eight bytes"));
-        Self { timestamp, relative: big_endian(relative) }
-    }
-}
-
-fn big_endian(bytes: &[u8]) -> u32 {
-    u32::from_be_bytes(bytes.try_into().expect("an entry has four bytes here"))
 }
 
 /// Where a log's files are: its directory, and the storage that opens them.
@@ -208,19 +161,14 @@ impl Segment {
 
     /// Learns size and times again from the last index entry on, up to byte `end`, which is known to be good.
     pub fn rescan(&mut self, place: Place<'_>, end: u64, index_interval: u32) -> Result<(), Error> {
-        let path = place.path(self.base_offset, LOG);
-        let file = self.log_file(place)?;
+        let batches = self.batches(place)?;
         self.rewind_to_index();
-        let mut scanner = Scanner::new(&*file, self.size, end, self.base_offset);
-        loop {
-            match scanner.next(|_, _| false).map_err(Error::io("read", &path))? {
-                Found::Batch { header, .. } => self.note((&header).into(), index_interval),
-                Found::End => return Ok(()),
-                Found::Bad(damage) => {
-                    return Err(Error::Damaged { path, position: scanner.position(), damage });
-                }
-            }
-        }
+        let start = self.size;
+        let noted = batches.find(start, end, |header, _| {
+            self.note((&header).into(), index_interval);
+            Ok(None)
+        });
+        noted.map(|_: Option<()>| ())
     }
 
     /// Learns the time of the first batch, which a walk that begins later does not see.
@@ -368,6 +316,12 @@ impl Segment {
             let path = place.path(self.base_offset, LOG);
             Error::Io { action: "open", path, offset: None, source: error }
         })
+    }
+
+    /// The open `.log` file, to be walked.
+    pub fn batches(&self, place: Place<'_>) -> Result<Batches, Error> {
+        let path = place.path(self.base_offset, LOG);
+        Ok(Batches { file: self.log_file(place)?, path, base: self.base_offset })
     }
 
     /// The open `.index` file.

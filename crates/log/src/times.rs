@@ -1,13 +1,12 @@
 //! Finding offsets by record time (ListOffsets): indexes narrow the search, the records decide.
 
 use bytes::Bytes;
-use milena_records::{BatchHeader, BatchRecords, Offset};
+use milena_records::{BatchHeader, BatchRecords, Offset, RecordsError};
 
 use crate::error::{Damage, Error};
-use crate::fs::{File, read_exact_at};
+use crate::fs::read_exact_at;
 use crate::log::Log;
-use crate::names::LOG;
-use crate::scan::{Found, Scanner};
+use crate::scan::Batches;
 use crate::segment::{Segment, TimestampOffset};
 
 /// Most bytes that one batch may inflate to here; more than any request that could have brought it.
@@ -65,56 +64,30 @@ impl Log {
         candidate: impl Fn(&BatchHeader) -> bool,
         wanted: impl Fn(TimestampOffset) -> bool,
     ) -> Result<Option<TimestampOffset>, Error> {
-        let place = self.place();
-        let path = place.path(segment.base_offset, LOG);
-        let file = segment.log_file(place)?;
-        let start = segment.floor_position(place, from)?;
-        let mut scanner = Scanner::new(&*file, start, segment.size, segment.base_offset);
-        loop {
-            match scanner.next(|_, _| false).map_err(Error::io("read", &path))? {
-                Found::Batch { header, position } if header.last_offset() >= from && candidate(&header) => {
-                    let found =
-                        first_in_batch(&*file, header, position, &wanted).map_err(
-                            |failure| match failure {
-                                Failure::Io(error) => Error::io("read", &path)(error),
-                                Failure::Records(why) => Error::Damaged {
-                                    path: path.clone(),
-                                    position,
-                                    damage: Damage::Header(why),
-                                },
-                            },
-                        )?;
-                    if found.is_some() {
-                        return Ok(found);
-                    }
-                }
-                Found::Batch { .. } => {}
-                Found::End => return Ok(None),
-                Found::Bad(damage) => {
-                    return Err(Error::Damaged { path, position: scanner.position(), damage });
-                }
+        let batches = segment.batches(self.place())?;
+        let start = segment.floor_position(self.place(), from)?;
+        batches.find(start, segment.size, |header, position| {
+            if header.last_offset() < from || !candidate(&header) {
+                return Ok(None);
             }
-        }
+            first_in_batch(&batches, header, position, &wanted)
+        })
     }
 }
 
-enum Failure {
-    Io(std::io::Error),
-    Records(String),
-}
-
 fn first_in_batch(
-    file: &dyn File,
+    batches: &Batches,
     header: BatchHeader,
     position: u64,
     wanted: &impl Fn(TimestampOffset) -> bool,
-) -> Result<Option<TimestampOffset>, Failure> {
+) -> Result<Option<TimestampOffset>, Error> {
+    let damaged = |error: RecordsError| batches.damaged(position, Damage::Records(error.to_string()));
     let len = header.total_size() - BatchHeader::SIZE;
-    let body = read_exact_at(file, position + BatchHeader::SIZE as u64, len).map_err(Failure::Io)?;
-    let records = BatchRecords::of(header, Bytes::from(body), INFLATE_LIMIT)
-        .map_err(|error| Failure::Records(error.to_string()))?;
+    let body = read_exact_at(&*batches.file, position + BatchHeader::SIZE as u64, len)
+        .map_err(Error::io("read", &batches.path))?;
+    let records = BatchRecords::of(header, Bytes::from(body), INFLATE_LIMIT).map_err(damaged)?;
     for record in &records {
-        let record = record.map_err(|error| Failure::Records(error.to_string()))?;
+        let record = record.map_err(damaged)?;
         let record = TimestampOffset { timestamp: record.timestamp, offset: record.offset };
         if wanted(record) {
             return Ok(Some(record));

@@ -5,8 +5,7 @@ use milena_records::Offset;
 use crate::checkpoint::Durability;
 use crate::error::Error;
 use crate::log::Log;
-use crate::names::LOG;
-use crate::scan::{Found, Scanner};
+use crate::scan::Batches;
 use crate::segment::{Place, Segment};
 
 impl Log {
@@ -93,24 +92,19 @@ impl Log {
         let at = self.segments.len() - 1;
         let place = self.place();
         let segment = &self.segments[at];
-        let path = place.path(segment.base_offset, LOG);
-        let file = segment.log_file(place)?;
+        let batches = segment.batches(place)?;
         let floor = segment.floor_position(place, offset)?;
-        let mut scanner = Scanner::new(&*file, floor, segment.size, segment.base_offset);
         // The end of what stays, if a batch before the cut was seen.
-        let mut end = None;
-        let (position, end) = loop {
-            match scanner.next(|_, _| false).map_err(Error::io("read", &path))? {
-                Found::Batch { header, position } if header.last_offset() >= offset => {
-                    break (position, end.unwrap_or(header.base_offset.min(offset)));
-                }
-                Found::Batch { header, .. } => end = Some(header.next_offset()),
-                Found::End => break (scanner.position(), end.unwrap_or(segment.base_offset)),
-                Found::Bad(damage) => {
-                    return Err(Error::Damaged { path, position: scanner.position(), damage });
-                }
+        let mut seen = None;
+        let cut = batches.find(floor, segment.size, |header, position| {
+            if header.last_offset() >= offset {
+                return Ok(Some((position, seen.unwrap_or(header.base_offset.min(offset)))));
             }
-        };
+            seen = Some(header.next_offset());
+            Ok(None)
+        })?;
+        let (position, end) = cut.unwrap_or((segment.size, seen.unwrap_or(segment.base_offset)));
+        let Batches { file, path, .. } = batches;
         file.set_len(position).map_err(Error::io("truncate", &path))?;
         file.sync().map_err(Error::io("sync", &path))?;
         let (storage, dir) = (self.storage.clone(), self.dir.clone());
