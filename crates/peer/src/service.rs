@@ -1,0 +1,112 @@
+//! The way in: a listener that hands requests of other nodes to this one.
+
+use crate::MAX_MESSAGE;
+use crate::generated::raft_server::{Raft, RaftServer};
+use crate::identity::Identity;
+use futures_util::future;
+use futures_util::stream::{BoxStream, StreamExt};
+use milena_quorum::message::{
+    AppendRequest, AppendResponse, SnapshotChunk, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use milena_quorum::{Inbound, Refused};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+/// The listener broke.
+#[derive(Debug, Error)]
+#[error("peer listener: {0}")]
+pub struct ServeError(#[from] tonic::transport::Error);
+
+/// Serves other nodes until `shutdown` resolves; streams then end, and this returns when the
+/// connections are closed. Connections on which
+/// nothing arrives are probed every second and closed when that is not answered.
+pub async fn serve(
+    listener: TcpListener,
+    identity: Identity,
+    inbound: Inbound,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let (close, closing) = watch::channel(false);
+    let service = RaftServer::new(Service { identity, inbound, closing })
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
+    let second = Some(Duration::from_secs(1));
+    let server = Server::builder()
+        .http2_keepalive_interval(second)
+        .http2_keepalive_timeout(second)
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(8 << 20)
+        // Per connection: one stream of entries and one of heartbeats for each group, and votes.
+        .max_concurrent_streams(1024);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let signal = async move {
+        shutdown.await;
+        close.send_replace(true);
+    };
+    Ok(server.serve_with_incoming_shutdown(service, incoming, signal).await?)
+}
+
+struct Service {
+    identity: Identity,
+    inbound: Inbound,
+    closing: watch::Receiver<bool>,
+}
+
+#[async_trait]
+impl Raft for Service {
+    type AppendStream = BoxStream<'static, Result<AppendResponse, Status>>;
+
+    async fn append(
+        &self,
+        request: Request<Streaming<AppendRequest>>,
+    ) -> Result<Response<Self::AppendStream>, Status> {
+        self.identity.check(&request)?;
+        // A stream that breaks ends; what arrived before it stands.
+        let requests = request.into_inner().scan((), |(), request| future::ready(request.ok()));
+        let answers = self.inbound.append(requests.boxed()).await.map_err(status)?;
+        let mut closing = self.closing.clone();
+        // Streams of entries and heartbeats never end by themselves. An error means that the
+        // server is gone, too.
+        let closed = async move { drop(closing.wait_for(|closing| *closing).await) };
+        let answers = answers.map(|answer| answer.map_err(status)).take_until(Box::pin(closed));
+        Ok(Response::new(answers.boxed()))
+    }
+
+    async fn vote(&self, request: Request<VoteRequest>) -> Result<Response<VoteResponse>, Status> {
+        self.identity.check(&request)?;
+        self.inbound.vote(request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<TransferLeaderRequest>,
+    ) -> Result<Response<TransferLeaderResponse>, Status> {
+        self.identity.check(&request)?;
+        self.inbound.transfer_leader(request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn snapshot(
+        &self,
+        request: Request<Streaming<SnapshotChunk>>,
+    ) -> Result<Response<SnapshotResponse>, Status> {
+        let from = self.identity.check(&request)?;
+        tracing::info!(node = %from, "receiving a snapshot");
+        // A broken stream leaves the file shorter than announced, which is refused.
+        let chunks = request.into_inner().scan((), |(), chunk| future::ready(chunk.ok()));
+        self.inbound.snapshot(chunks.boxed()).await.map(Response::new).map_err(status)
+    }
+}
+
+fn status(refused: Refused) -> Status {
+    match refused {
+        Refused::UnknownGroup(_) => Status::not_found(refused.to_string()),
+        Refused::Malformed(_) => Status::invalid_argument(refused.to_string()),
+        Refused::Stopped(_) => Status::unavailable(refused.to_string()),
+    }
+}
