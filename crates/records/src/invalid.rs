@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use crate::{CrcMismatch, HeaderError, RecordsError};
+use crate::{Compression, CrcMismatch, HeaderError, RecordsError};
 
 /// A refusal of a produced batch. One variant per answer, so that the broker maps them one to one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
     /// CORRUPT_MESSAGE (2): the bytes changed on their way; clients send them again.
     #[error("record batch is corrupt: {0}")]
-    CorruptMessage(#[from] CrcMismatch),
+    CorruptMessage(#[from] Corruption),
     /// INVALID_RECORD (87): the batch is not what a client may send (PR-4, PR-5).
     #[error("{0}")]
     InvalidRecord(#[from] BatchFault),
@@ -19,9 +19,9 @@ pub enum Invalid {
     /// INVALID_TIMESTAMP (32) with record errors: times out of range, or not the client's to set (PR-7).
     #[error("one or more records have been rejected due to invalid timestamp: {}", First(.0))]
     InvalidTimestamp(Vec<RecordError>),
-    /// UNSUPPORTED_COMPRESSION_TYPE (76): zstd in a request below version 7, or an unassigned codec number.
-    #[error("compression codec {0} is not supported in this request")]
-    UnsupportedCompressionType(u8),
+    /// UNSUPPORTED_COMPRESSION_TYPE (76): zstd in a request below version 7.
+    #[error("compression codec {0} is not supported in this version of the request")]
+    UnsupportedCompressionType(Compression),
     /// MESSAGE_TOO_LARGE (10): above `max.message.bytes` as sent (PR-6).
     #[error("the record batch has {size} bytes, which exceeds the maximum configured value of {limit}")]
     MessageTooLarge {
@@ -48,23 +48,34 @@ impl Invalid {
     }
 }
 
+/// What makes the bytes no batch as a client once wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Corruption {
+    /// The checksum is another.
+    #[error(transparent)]
+    Crc(CrcMismatch),
+    /// A length or format that no batch has.
+    #[error(transparent)]
+    Header(HeaderError),
+}
+
 /// What makes a batch one that no client may send.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchFault {
-    /// No header, or one that is none.
+    /// A header that no batch of a client has.
     #[error("not a record batch: {0}")]
     Header(#[from] HeaderError),
     /// The batch claims more bytes than were sent.
-    #[error("the record batch declares {declared} bytes but {found} were sent")]
+    #[error("there is no whole record batch: its length field says {declared}, and {found} bytes were sent")]
     Cut {
-        /// Size by the batch's length field.
-        declared: usize,
+        /// The batch's length field, 0 if that is missing too.
+        declared: i32,
         /// Bytes sent for the partition.
         found: usize,
     },
-    /// Bytes after the batch: Produce takes exactly one per partition.
-    #[error("{0} bytes follow the record batch, and exactly one batch is allowed per partition")]
-    SeveralBatches(usize),
+    /// Another batch after the first: Produce takes exactly one per partition.
+    #[error("exactly one record batch is allowed per partition")]
+    SeveralBatches,
     /// Offsets are the broker's to give.
     #[error("the base offset of the record batch should be 0, but it is {0}")]
     BaseOffset(i64),

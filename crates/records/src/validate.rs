@@ -2,15 +2,16 @@
 //!
 //! As in Kafka every record is walked, inflated if need be, even when nothing is to change: a header that
 //! lies about its records would stop every consumer of the partition (RB-4). The checks are Kafka's
-//! (PR-4 to PR-9) and stricter where it lets through what no client sends: bytes after the batch,
-//! attributes of the broker's, offsets that are not consecutive.
+//! (PR-4 to PR-9) and stricter where it lets through what no client sends: attributes of the broker's, offsets that
+//! are not consecutive.
 
 use bytes::Bytes;
 
 use crate::compression::Inflater;
+use crate::frame::only_batch;
 use crate::walk::{Shape, Stop, walk_slice, walk_stream};
 use crate::{
-    BatchFault, BatchHeader, Compression, HeaderError, Invalid, LeaderEpoch, Offset, RecordError,
+    BatchFault, BatchHeader, Compression, Corruption, Invalid, LeaderEpoch, Offset, RecordError,
     RecordsError, Rejection, StoredBatch, TimestampType,
 };
 
@@ -83,13 +84,17 @@ impl Validated {
     }
 }
 
-/// Checks what a client sent for one partition: one batch, and nothing else, that this topic takes.
+/// Checks what a client sent for one partition: one batch that this topic takes.
+///
+/// What Kafka puts right is put right: bytes after the batch that are no batch are dropped, a wrong max timestamp
+/// and a claim of LogAppendTime are corrected.
 ///
 /// # Errors
 /// [`Invalid`], of which the first found is told, in Kafka's order: framing, size, checksum, header, records.
-pub fn validate(batch: &Bytes, rules: &Rules) -> Result<Validated, Invalid> {
-    let header = frame(batch, rules)?;
-    header.verify_crc(batch)?;
+pub fn validate(sent: &Bytes, rules: &Rules) -> Result<Validated, Invalid> {
+    let header = check_frame(sent, rules)?;
+    let batch = sent.slice(..header.total_size());
+    header.verify_crc(&batch).map_err(Corruption::Crc)?;
     check_header(&header)?;
     let body = batch.slice(BatchHeader::SIZE..);
     let mut check = RecordCheck::new(&header, rules);
@@ -120,28 +125,18 @@ pub fn validate(batch: &Bytes, rules: &Rules) -> Result<Validated, Invalid> {
     })
 }
 
-/// The header, when exactly one batch fills `batch` and is not too large.
-fn frame(batch: &[u8], rules: &Rules) -> Result<BatchHeader, Invalid> {
-    let header = match BatchHeader::parse(batch) {
-        Ok(header) => header,
-        Err(HeaderError::Codec(number)) => return Err(Invalid::UnsupportedCompressionType(number)),
-        Err(error) => return Err(BatchFault::Header(error).into()),
-    };
-    let (declared, found) = (header.total_size(), batch.len());
-    if declared > found {
-        return Err(BatchFault::Cut { declared, found }.into());
-    }
+/// The header, when there is one batch that is allowed here and not too large.
+fn check_frame(sent: &[u8], rules: &Rules) -> Result<BatchHeader, Invalid> {
+    let header = only_batch(sent)?;
     if header.compression() == Compression::Zstd && !rules.zstd_allowed {
-        return Err(Invalid::UnsupportedCompressionType(Compression::Zstd as u8));
-    }
-    if declared < found {
-        return Err(BatchFault::SeveralBatches(found - declared).into());
+        return Err(Invalid::UnsupportedCompressionType(Compression::Zstd));
     }
     if header.base_offset != Offset::ZERO {
         return Err(BatchFault::BaseOffset(header.base_offset.0).into());
     }
-    if declared > rules.max_message_bytes {
-        return Err(Invalid::MessageTooLarge { size: declared, limit: rules.max_message_bytes });
+    let (size, limit) = (header.total_size(), rules.max_message_bytes);
+    if size > limit {
+        return Err(Invalid::MessageTooLarge { size, limit });
     }
     Ok(header)
 }
@@ -194,7 +189,8 @@ struct RecordCheck {
     most: i64,
     check_times: bool,
     keys_required: bool,
-    log_append_time: bool,
+    /// The time of every record, when the client claims LogAppendTime.
+    claimed: Option<i64>,
     max_timestamp: i64,
     max_timestamp_delta: i32,
     wrong_delta: Option<BatchFault>,
@@ -210,7 +206,8 @@ impl RecordCheck {
             most: rules.now.saturating_add(rules.after_max_ms),
             check_times: rules.timestamp_type == TimestampType::CreateTime,
             keys_required: rules.compacted,
-            log_append_time: header.timestamp_type() == TimestampType::LogAppendTime,
+            claimed: (header.timestamp_type() == TimestampType::LogAppendTime)
+                .then_some(header.max_timestamp),
             max_timestamp: -1,
             max_timestamp_delta: 0,
             wrong_delta: None,
@@ -221,7 +218,10 @@ impl RecordCheck {
 
     #[inline]
     fn record(&mut self, index: i32, shape: Shape) {
-        let timestamp = self.base_timestamp.wrapping_add(shape.timestamp_delta);
+        let timestamp = match self.claimed {
+            None => self.base_timestamp.wrapping_add(shape.timestamp_delta),
+            Some(claimed) => claimed,
+        };
         if timestamp > self.max_timestamp {
             self.max_timestamp = timestamp;
             self.max_timestamp_delta = index;
@@ -239,14 +239,16 @@ impl RecordCheck {
         if self.keys_required && !has_key {
             return Some(Rejection::NullKey);
         }
-        if self.log_append_time {
-            return Some(Rejection::LogAppendTime);
+        // Kafka asks who set the time only where it does not look at the time itself.
+        if self.check_times && timestamp != -1 {
+            let in_range = (self.least..=self.most).contains(&timestamp);
+            return (!in_range).then_some(Rejection::Timestamp {
+                timestamp,
+                least: self.least,
+                most: self.most,
+            });
         }
-        let in_range = timestamp == -1 || (self.least..=self.most).contains(&timestamp);
-        if self.check_times && !in_range {
-            return Some(Rejection::Timestamp { timestamp, least: self.least, most: self.most });
-        }
-        None
+        self.claimed.map(|_| Rejection::LogAppendTime)
     }
 
     #[cold]

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use milena_records::{
-    BatchBuilder, BatchFault, BatchHeader, Compression, CrcMismatch, HeaderError, Invalid, MAX_RECORD_ERRORS,
-    Offset, ProducerEpoch, ProducerId, RecordError, RecordsError, Rejection, Rules, TimestampType, validate,
+    BatchBuilder, BatchFault, BatchHeader, Compression, Corruption, CrcMismatch, HeaderError, Invalid,
+    MAX_RECORD_ERRORS, Offset, ProducerEpoch, ProducerId, RecordError, RecordsError, Rejection, Rules,
+    TimestampType, validate,
 };
 
 const NOW: i64 = 1_000_000_000;
@@ -54,23 +55,34 @@ fn unreadable(index: i32, error: RecordsError) -> Invalid {
 }
 
 #[test]
-fn framing_is_one_batch_and_nothing_else() {
+fn framing_is_that_of_kafka() {
     let good = batch(&[NOW]);
     let size = good.len();
-    let two = Bytes::from([&good[..], &good[..]].concat());
-    let mut v1 = good.to_vec();
-    v1[16] = 1;
-    let mut short = good.to_vec();
-    short[8..12].copy_from_slice(&48_i32.to_be_bytes());
+    let length = size as i32 - 12;
+    let with = |at: usize, bytes: &[u8]| {
+        let mut changed = good.to_vec();
+        changed[at..at + bytes.len()].copy_from_slice(bytes);
+        Bytes::from(changed)
+    };
+    let and = |more: &[u8]| Bytes::from([&good[..], more].concat());
+    let corrupt = |error| Invalid::CorruptMessage(Corruption::Header(error));
     for (bytes, want) in [
-        (Bytes::new(), header(HeaderError::TooShort(0))),
-        (good.slice(..60), header(HeaderError::TooShort(60))),
-        (good.slice(..size - 1), fault(BatchFault::Cut { declared: size, found: size - 1 })),
-        (two, fault(BatchFault::SeveralBatches(size))),
-        (v1.into(), header(HeaderError::Magic(1))),
-        (short.into(), header(HeaderError::Length(48))),
+        (Bytes::new(), fault(BatchFault::Cut { declared: 0, found: 0 })),
+        (good.slice(..40), fault(BatchFault::Cut { declared: length, found: 40 })),
+        (good.slice(..size - 1), fault(BatchFault::Cut { declared: length, found: size - 1 })),
+        (and(&good), fault(BatchFault::SeveralBatches)),
+        (and(&[0; 20]), corrupt(HeaderError::Length(0))),
+        (with(16, &[1]), header(HeaderError::Magic(1))),
+        (with(16, &[3]), corrupt(HeaderError::Magic(3))),
+        (with(16, &[0xff]), corrupt(HeaderError::Magic(-1))),
+        (with(8, &13_i32.to_be_bytes()), corrupt(HeaderError::Length(13))),
+        (with(8, &(-1_i32).to_be_bytes()), corrupt(HeaderError::Length(-1))),
+        (with(8, &14_i32.to_be_bytes()), corrupt(HeaderError::TooShort(26))),
     ] {
-        assert_eq!(validate(&bytes, &rules()), Err(want));
+        assert_eq!(validate(&bytes, &rules()), Err(want), "{bytes:?}");
+    }
+    for more in [&[0][..], &[0; 11], &good[..size - 1]] {
+        assert_eq!(validate(&and(more), &rules()), validate(&good, &rules()), "{more:?}");
     }
 }
 
@@ -83,7 +95,7 @@ fn changed_bytes_are_corrupt() {
     let computed = BatchHeader::parse(&bad).unwrap().compute_crc(&bad[61..]);
     assert_eq!(
         validate(&bad.into(), &rules()),
-        Err(Invalid::CorruptMessage(CrcMismatch { stored, computed })),
+        Err(Invalid::CorruptMessage(Corruption::Crc(CrcMismatch { stored, computed }))),
     );
 }
 
@@ -101,7 +113,7 @@ fn header_rules_are_kafkas() {
         (|it| it.attributes = 0x40, fault(BatchFault::Attributes(0x40))),
         (|it| it.attributes = 0x80, fault(BatchFault::Attributes(0x80))),
         (|it| it.attributes = i16::MIN, fault(BatchFault::Attributes(i16::MIN))),
-        (|it| it.attributes = 5, Invalid::UnsupportedCompressionType(5)),
+        (|it| it.attributes = 5, header(HeaderError::Codec(5))),
         (|it| it.producer_id = ProducerId(7), fault(BatchFault::Sequence { sequence: -1, producer_id: 7 })),
     ];
     for (change, want) in changes {
@@ -133,7 +145,7 @@ fn zstd_needs_a_request_that_knows_it() {
     builder.push(NOW, None, None, &[]);
     let batch = builder.build().to_bytes();
     let old = Rules { zstd_allowed: false, ..rules() };
-    assert_eq!(validate(&batch, &old), Err(Invalid::UnsupportedCompressionType(4)));
+    assert_eq!(validate(&batch, &old), Err(Invalid::UnsupportedCompressionType(Compression::Zstd)));
     assert!(validate(&batch, &rules()).is_ok());
 }
 
@@ -204,10 +216,24 @@ fn timestamps_lie_within_the_topics_bounds() {
 }
 
 #[test]
-fn log_append_time_is_not_the_clients_to_claim() {
-    let claimed = with_header(|it| it.attributes = 0x08);
+fn a_claim_of_log_append_time_is_put_right_or_refused() {
+    // As in Kafka: every record then has the max timestamp, and a time in range is a time in range.
+    let claimed = with_header(|it| {
+        it.attributes = 0x08;
+        it.max_timestamp = NOW + 3;
+    });
+    let taken = validate(&claimed, &rules()).unwrap();
+    assert_eq!(taken.header.timestamp_type(), TimestampType::CreateTime);
+    assert_eq!((taken.max_timestamp, taken.max_timestamp_delta, taken.rewritten_crc), (NOW + 3, 0, true));
+    let stamped = Rules { timestamp_type: TimestampType::LogAppendTime, ..rules() };
     let error = |batch_index| RecordError { batch_index, reason: Rejection::LogAppendTime };
-    assert_eq!(validate(&claimed, &rules()), Err(Invalid::InvalidTimestamp((0..3).map(error).collect())));
+    let refused = Err(Invalid::InvalidTimestamp((0..3).map(error).collect()));
+    assert_eq!(validate(&claimed, &stamped), refused);
+    let timeless = with_header(|it| {
+        it.attributes = 0x08;
+        it.max_timestamp = -1;
+    });
+    assert_eq!(validate(&timeless, &rules()), refused);
 }
 
 #[test]
