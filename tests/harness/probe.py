@@ -4,8 +4,10 @@
 times) masked. tests/suites/test_differential.py compares two of them.
 """
 
+import gzip
 import json
 import re
+import struct
 import subprocess
 import time
 import uuid
@@ -37,14 +39,17 @@ class Observer:
                 self.flatten(f"{path}/{key}", each)
         elif isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
             for index, each in enumerate(value):
-                names = [each[key] for key in ("name", "topic", "group_id", "resource_name", "partition_index", "api_key") if each.get(key) not in (None, "")]
-                self.flatten(f"{path}/{names[0] if names and not isinstance(names[0], dict) else index}", each)
+                names = [self.mask(each[key]) for key in ("name", "topic", "topic_id", "group_id", "resource_name", "partition_index", "api_key") if each.get(key) not in (None, "")]
+                label = names[0] if names and not isinstance(names[0], dict) else index
+                self.flatten(f"{path}/{re.sub(r'-v[0-9]+$', '', str(label))}", each)
         else:
             self.seen[path] = self.mask(value)
 
     def mask(self, value):
         if isinstance(value, uuid.UUID):
-            return "no id" if value == ZERO else "an id"
+            if value == ZERO:
+                return "no id"
+            return next((f"id of {name}" for name, known in self.ids.items() if known == value), "an id")
         if isinstance(value, bytes):
             return value.hex()
         if isinstance(value, (list, tuple)):
@@ -169,6 +174,8 @@ def topics(o):
     o.ask("CreateTopics/named twice", "CreateTopics", 7, keep=spoken, topics=twice, timeout_ms=10_000, validate_only=True)
     for version in range(1, 14):
         for label, asked in {"named": ["plain"], "missing": ["not-there"], "bad name": ["bad/name"], "none": []}.items():
+            if version < 4 and asked == ["not-there"]:
+                asked = [f"made-by-asking-v{version}"]
             fields = {"topics": [{"name": name, "topic_id": ZERO} for name in asked]}
             if version >= 4:
                 fields["allow_auto_topic_creation"] = False
@@ -195,10 +202,13 @@ def topics(o):
     o.ask("DescribeCluster/operations", "DescribeCluster", 1, keep=geography, include_cluster_authorized_operations=True)
 
 
+MESSAGES = ("error_message", "batch_index_error_message")
+
+
 def spoken(answer):
     """Wording is free, whether something is said is not."""
     if isinstance(answer, dict):
-        return {key: (value if value is None else "something") if key == "error_message" else spoken(value) for key, value in answer.items()}
+        return {key: (value and "something") if key in MESSAGES else spoken(value) for key, value in answer.items()}
     return [spoken(each) for each in answer] if isinstance(answer, list) else answer
 
 
@@ -282,10 +292,13 @@ def fetch(o):
         if version >= 7:
             o.ask("Fetch/unknown session", "Fetch", version, **{**asked, "session_id": 9999, "session_epoch": 3})
     # Stored bytes, whatever the broker did to them on the way in.
-    for name in ("recompressed", "compacted", "produce-v9"):
+    for name in ("compacted", "produce-v9", "recompressed"):
         partition = {"partition": 0, "fetch_offset": 0, "partition_max_bytes": 1 << 20}
         answer = o.answer("Fetch", 11, max_wait_ms=0, min_bytes=1, max_bytes=1 << 20, session_id=0, session_epoch=-1, topics=[{"topic": name, "partitions": [partition]}])
-        o.note(f"Fetch/stored by {name}", answer["responses"][0]["partitions"][0]["records"])
+        stored = answer["responses"][0]["partitions"][0]["records"]
+        if name == "recompressed":
+            stored = unzipped(stored)  # two implementations of deflate
+        o.note(f"Fetch/stored by {name}", stored)
     with Peer(o.address) as peer:
         for label, session in (("opened", (0, 0)), ("next", None), ("repeated epoch", None)):
             if session is None:
@@ -293,6 +306,17 @@ def fetch(o):
             answer = wire.fetch(peer, "fetched", 12, session=session)
             opened = answer["session_id"] if label == "opened" else opened
             o.note(f"Fetch/session {label}", {**without(answer, {"throttle_time_ms"}), "session_id": bool(answer["session_id"])})
+
+
+def unzipped(records):
+    """Batches of a gzip topic as attributes and inflated content, without the checksums of the compressed bytes."""
+    found = []
+    while records:
+        (length,) = struct.unpack(">i", records[8:12])
+        (attributes,) = struct.unpack(">h", records[21:23])
+        found.append(f"{records[:8].hex()} {attributes} {records[23:61].hex()} {gzip.decompress(records[61 : length + 12]).hex()}")
+        records = records[length + 12 :]
+    return found
 
 
 def list_offsets(o):
@@ -367,11 +391,22 @@ def configs(o):
 def config_list(answer):
     answer = spoken(answer)
     for result in answer["results"]:
-        for config in result.get("configs") or []:
-            config["synonyms"] = [f"{s['name']}={s['value']} ({s['source']})" for s in config.get("synonyms") or []]
-            if "documentation" in config:
-                config["documentation"] = bool(config["documentation"])
+        if result.get("configs"):
+            result["configs"] = {config["name"]: config_line(config) for config in result["configs"]}
     return answer
+
+
+def config_line(config):
+    """One setting as one value: a setting that is absent should be one difference, not eight."""
+    said = f"{config['value']!r}, source {config['config_source']}"
+    said += ", read only" if config["read_only"] else ""
+    said += ", sensitive" if config["is_sensitive"] else ""
+    if config.get("config_type") is not None:
+        said += f", type {config['config_type']}"
+    if "documentation" in config and not config["documentation"]:
+        said += ", undocumented"
+    synonyms = [f"{each['name']}={each['value']!r} ({each['source']})" for each in config.get("synonyms") or []]
+    return said + (f", synonyms {' '.join(synonyms)}" if synonyms else "")
 
 
 def join_fields(group, member, version, instance=None):
@@ -440,7 +475,7 @@ def groups(o):
             fields = {"member_id": "stranger"}
         o.ask("LeaveGroup/stranger", "LeaveGroup", version, group_id=group, **fields)
     for version in range(3):
-        o.ask("DeleteGroups", "DeleteGroups", version, groups_names=[f"joined-v{version}", "no-such-group", ""])
+        o.ask("DeleteGroups", "DeleteGroups", version, keep=by_group, groups_names=[f"joined-v{version}", "no-such-group", ""])
     for label, fields in {
         "empty group": join_fields("", "", 5),
         "short session": {**join_fields("odd", "", 5), "session_timeout_ms": 1},
@@ -450,6 +485,10 @@ def groups(o):
         "stranger": join_fields("odd", "stranger", 5),
     }.items():
         o.ask(f"JoinGroup/{label}", "JoinGroup", 5, **fields)
+
+
+def by_group(answer):
+    return {"results": {each["group_id"] or "no name": each["error_code"] for each in answer["results"]}}
 
 
 def located_coordinator(answer):
@@ -484,7 +523,7 @@ def offsets(o):
     for version in range(2, 11):
         group = f"committed-v{version}"
         id_or_name = (lambda name: {"topic_id": o.ids.get(name, uuid.UUID(int=77))}) if version >= 10 else (lambda name: {"name": name})
-        rows = {"good": ("fetched", 0, "note"), "no such partition": ("fetched", 9, ""), "no such topic": ("not-there", 0, ""), "long note": ("fetched", 0, "x" * 5000), "null note": ("plain", 1, None)}
+        rows = {"good": ("fetched", 0, "note"), "no such partition": ("fetched", 9, ""), "no such topic": ("not-there", 0, ""), "long note": ("fetched", 0, "x" * 5000), "null note": ("produce-v3", 0, None)}
         for label, (topic, partition, note) in rows.items():
             committed = {"partition_index": partition, "committed_offset": 5, "committed_metadata": note}
             if version >= 6:
@@ -514,7 +553,8 @@ def offsets(o):
 def sorted_partitions(answer):
     for holder in [answer, *answer.get("groups", [])]:
         if "topics" in holder:
-            holder["topics"] = sorted(holder["topics"], key=lambda topic: str(topic.get("name") or topic.get("topic_id")))
+            # By id the order is chance; the note tells the two topics apart.
+            holder["topics"] = sorted(holder["topics"], key=lambda topic: topic.get("name") or topic["partitions"][0]["metadata"])
             for topic in holder["topics"]:
                 topic["partitions"] = sorted(topic["partitions"], key=lambda partition: partition["partition_index"])
     return answer

@@ -141,7 +141,7 @@ def compress_lz4(content):
 
 COMPRESS = {
     "none": (0, lambda content: content),
-    "gzip": (1, gzip.compress),
+    "gzip": (1, lambda content: gzip.compress(content, mtime=0)),
     "snappy": (2, xerial),
     "snappy-raw": (2, lambda content: bytes(cramjam.snappy.compress_raw(content))),
     "lz4": (3, compress_lz4),
