@@ -65,11 +65,11 @@ impl Log {
         now_ms: i64,
     ) -> Result<Self, Error> {
         storage.fs.create_dir(dir).map_err(Error::io("create", dir))?;
-        let metadata = format!("version: 0\ntopic_id: {topic_id}\n");
-        let path = dir.join(PARTITION_METADATA);
-        checkpoint::replace(&*storage.fs, &path, metadata.as_bytes(), Durability::Later)?;
         let place = Place { storage, dir };
-        let segment = Segment::create(place, Offset::ZERO, now_ms)?;
+        let segment = fill_directory(place, topic_id, now_ms).inspect_err(|_| {
+            // Or the next attempt would find it there. What cannot be removed is known by its missing id.
+            let _ = storage.fs.remove_dir_all(dir);
+        })?;
         Ok(Self {
             storage: Arc::clone(storage),
             dir: dir.into(),
@@ -282,6 +282,14 @@ impl Log {
     pub(crate) fn segment_end(&self, at: usize) -> Offset {
         self.segments.get(at + 1).map_or(self.log_end, |next| next.base_offset)
     }
+}
+
+/// Writes the files of a new partition; the topic id first, as a directory without it counts as not there.
+fn fill_directory(place: Place<'_>, topic_id: TopicId, now_ms: i64) -> Result<Segment, Error> {
+    let metadata = format!("version: 0\ntopic_id: {topic_id}\n");
+    let path = place.dir.join(PARTITION_METADATA);
+    checkpoint::replace(&*place.storage.fs, &path, metadata.as_bytes(), Durability::Later)?;
+    Segment::create(place, Offset::ZERO, now_ms)
 }
 
 impl Drop for Log {

@@ -9,6 +9,8 @@ use milena_records::Offset;
 use crate::checkpoint::{self, Durability, damaged, decode_lines, encode_lines, parse_offset};
 use crate::error::Error;
 use crate::fs::FileSystem;
+use crate::log::PARTITION_METADATA;
+use crate::names;
 
 const LOCK: &str = ".lock";
 const META_PROPERTIES: &str = "meta.properties";
@@ -238,17 +240,34 @@ impl LogDir {
     }
 
     /// All directories of partitions, in order of their names.
+    ///
+    /// Those whose creation was cut short, with neither a topic id nor a record, are removed and left out.
     pub fn partitions(&self) -> Result<Vec<PartitionDir>, Error> {
         let entries = self.fs.list(&self.root).map_err(Error::io("list", &self.root))?;
-        let mut dirs: Vec<_> = entries
-            .into_iter()
-            .filter(|entry| entry.stat.is_dir)
-            .filter_map(|entry| {
-                Some(PartitionDir { kind: parse_dir(&entry.name)?, path: self.root.join(entry.name) })
-            })
-            .collect();
+        let mut dirs = Vec::new();
+        for entry in entries.into_iter().filter(|entry| entry.stat.is_dir) {
+            let Some(kind) = parse_dir(&entry.name) else { continue };
+            let path = self.root.join(entry.name);
+            if matches!(kind, DirEntryKind::Partition { .. }) && self.is_unfinished(&path)? {
+                tracing::info!(path = %path.display(), "removing a partition whose creation was cut short");
+                self.remove(&path)?;
+                continue;
+            }
+            dirs.push(PartitionDir { path, kind });
+        }
         dirs.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(dirs)
+    }
+
+    /// Whether a crash interrupted the creation of a partition: its topic id is made durable before its first
+    /// record, so there is none to lose.
+    fn is_unfinished(&self, dir: &Path) -> Result<bool, Error> {
+        if self.fs.stat(&dir.join(PARTITION_METADATA)).is_ok_and(|metadata| metadata.len > 0) {
+            return Ok(false);
+        }
+        let entries = self.fs.list(dir).map_err(Error::io("list", dir))?;
+        let is_log = |name: &str| names::parse(name).is_some_and(|(_, suffix)| suffix == names::LOG);
+        Ok(!entries.iter().any(|entry| is_log(&entry.name) && entry.stat.len > 0))
     }
 
     /// Where a partition's files are or will be.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use milena_records::{BatchHeader, Offset};
+use milena_records::{BatchHeader, CrcMismatch, Offset};
 
 use crate::error::{Damage, Error, ReadError};
 use crate::fs::{File, read_up_to};
@@ -104,7 +104,8 @@ impl Log {
     ///
     /// `upper` is the high watermark or the last stable offset. With `at_least_one` the first batch comes even
     /// if it alone exceeds `max_bytes` (FE-2). Nothing between `upper` and the log end is an error: the answer
-    /// is empty. One answer never spans two segments. Offsets outside of log start to log end, both included,
+    /// is empty. Checksums are verified, so that bytes that have gone bad on disk are reported here, not given
+    /// to consumers who do not look, nor to followers. One answer never spans two segments. Offsets outside of log start to log end, both included,
     /// are out of range (FE-5).
     pub fn read(
         &self,
@@ -236,23 +237,29 @@ impl ReadPlan {
         while bytes.len() - len >= BatchHeader::SIZE {
             let header = match BatchHeader::parse(&bytes[len..]) {
                 Ok(header) => header,
-                Err(error) => {
-                    return Err(self.damaged(position + len as u64, Damage::Header(error.to_string())));
-                }
+                // What lies before the damage is still good.
+                Err(_) if len > 0 => break,
+                Err(error) => return Err(self.damaged(position, Damage::Header(error.to_string()))),
             };
-            let whole = len + header.total_size() <= bytes.len();
+            let end = len + header.total_size();
             let may_grow = len == 0 && self.at_least_one;
-            if !whole || header.last_offset() >= self.upper {
+            if header.last_offset() >= self.upper || (end > self.max_bytes && !may_grow) {
                 break;
             }
-            if len + header.total_size() > self.max_bytes && !may_grow {
-                break;
+            let Some(batch) = bytes.get(len..end) else { break };
+            match header.verify_crc(batch) {
+                Ok(()) => {}
+                Err(_) if len > 0 => break,
+                Err(CrcMismatch { stored, computed }) => {
+                    let damage = Damage::Crc { offset: header.base_offset, stored, found: computed };
+                    return Err(self.damaged(position, damage));
+                }
             }
             if len == 0 {
                 slice.base_offset = header.base_offset;
             }
             slice.next_offset = header.next_offset();
-            len += header.total_size();
+            len = end;
         }
         if len == 0 {
             return Ok(Slice::empty(self.from));

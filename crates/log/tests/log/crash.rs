@@ -2,9 +2,10 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 
 use milena_log::fs::{Fault, FileSystem};
-use milena_log::{Error, LastShutdown, Log};
+use milena_log::{Error, LastShutdown, Log, LogDir};
 use milena_records::{Offset, StoredBatch};
 
 use crate::support::*;
@@ -120,6 +121,45 @@ fn nothing_flushed_is_lost_when_the_machine_dies() {
                 assert_eq!(promised.end(), 0, "change {nth}: records without a directory");
             }
         }
+    }
+}
+
+#[test]
+fn a_creation_cut_short_leaves_a_partition_that_opens_or_a_free_name() {
+    let mut outcomes = [0, 0];
+    for power in [false, true] {
+        for nth in 0..8 {
+            let rig = Rig::new(small());
+            rig.fs.fail_at(nth, Fault::Crash { after_bytes: 9 });
+            let created = rig.create().is_ok();
+            rig.fs.restart();
+            if power {
+                // The journal had the names, but not the contents.
+                rig.fs.sync_dir(Path::new("/")).unwrap();
+                let _ = rig.fs.sync_dir(Path::new(DIR));
+                rig.fs.lose_power(|_, synced, _| synced);
+            }
+            let root = LogDir::open(Arc::new(rig.fs.clone()), Path::new("/")).unwrap();
+            let found = root.partitions().unwrap();
+            let mut log = match found.len() {
+                0 => rig.create().unwrap(),
+                _ => rig.open(&options(LastShutdown::Unclean, 0)).unwrap().0,
+            };
+            outcomes[found.len()] += 1;
+            assert!(power || !created || found.len() == 1, "change {nth}");
+            log.append(&[batch(0, 1, 1, 0)], 0).unwrap();
+        }
+    }
+    assert!(outcomes.iter().all(|count| *count > 2), "{outcomes:?}");
+}
+
+#[test]
+fn a_creation_that_fails_can_be_tried_again() {
+    for nth in 0..7 {
+        let rig = Rig::new(small());
+        rig.fs.fail_at(nth, Fault::Error(ErrorKind::StorageFull));
+        assert!(rig.create().unwrap_err().is_full(), "change {nth}");
+        rig.create().unwrap();
     }
 }
 

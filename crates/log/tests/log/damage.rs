@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use milena_log::{Damage, DamagePolicy, Error, LastShutdown, LogConfig, OpenOptions};
+use milena_log::{Damage, DamagePolicy, Error, LastShutdown, LogConfig, OpenOptions, ReadError};
 use milena_records::Offset;
 
 use crate::support::*;
@@ -110,6 +110,24 @@ fn damage_below_the_recovery_point_is_reported_even_at_the_end() {
         let after = copy.fs.content(&log_file(0)).unwrap().len();
         assert_eq!(after, positions[if cut { 5 } else { 6 }], "a refused file is left as it is");
     }
+}
+
+#[test]
+fn bytes_gone_bad_after_a_clean_stop_are_reported_where_they_are_read() {
+    let (rig, positions) = written(1 << 20);
+    let (log, _) = rig.open(&options(LastShutdown::ProcessCrash, 0)).unwrap();
+    log.close(&[]).unwrap();
+    rig.fs.flip(&log_file(0), positions[2] + 70, 1);
+    let (log, _) = rig.open(&options(LastShutdown::Clean, 18)).unwrap();
+    let read = |from: i64| log.read(Offset(from), 1 << 20, Offset(18), true);
+    assert_eq!(extents(&read(0).unwrap().bytes), [(0, 2), (3, 5)], "up to the damage");
+    let error = read(6).unwrap_err();
+    let ReadError::Fault(Error::Damaged { path, position, damage: Damage::Crc { offset, .. } }) = error
+    else {
+        panic!("{error}")
+    };
+    assert_eq!((path, position, offset), (log_file(0), positions[2] as u64, Offset(6)));
+    assert_eq!(extents(&read(9).unwrap().bytes), [(9, 11), (12, 14), (15, 17)], "behind it");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use milena_log::fs::{FileSystem, MemoryFs};
+use milena_log::fs::{FileSystem, MemoryFs, Open};
 use milena_log::{Checkpoint, CheckpointEntry, DirEntryKind, LastShutdown, LogDir, MetaProperties};
 use milena_records::Offset;
 
@@ -128,6 +128,8 @@ fn directories_are_told_apart_by_name() {
     let dir = open(&fs);
     for name in ["b-0", "a-b-12", "state", "x-01", "-3", "a-1.00000000000000000000000000000001-delete"] {
         fs.create_dir(&dir.root().join(name)).unwrap();
+        fs.open(&dir.root().join(name).join("partition.metadata"), Open::Create).unwrap();
+        fs.edit(&dir.root().join(name).join("partition.metadata"), |bytes| bytes.push(b'v'));
     }
     let deleted = dir.rename_deleted("b", 0, 0xab).unwrap();
     assert_eq!(deleted, dir.root().join("b-0.000000000000000000000000000000ab-delete"));
