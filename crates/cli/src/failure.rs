@@ -37,6 +37,15 @@ impl Failure {
         }
     }
 
+    /// Puts in front where it happened.
+    #[must_use]
+    pub fn at(self, place: &str) -> Self {
+        match self {
+            Failure::Said { what, hint } => Failure::Said { what: format!("{place}: {what}"), hint },
+            other => other,
+        }
+    }
+
     /// Prints the failure on standard error and gives the exit code that belongs to it.
     pub fn report(self) -> ExitCode {
         let (what, hint) = match self {

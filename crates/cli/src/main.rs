@@ -6,11 +6,13 @@
 
 mod admin;
 mod commands;
+mod completion;
 mod connection;
 mod failure;
 mod kafka;
 mod offset_spec;
 mod output;
+mod partitions;
 mod progress;
 mod record;
 mod serve;
@@ -24,6 +26,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    completion::answer_shell();
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
     let called = arguments.first().cloned().unwrap_or_default();
     if let Some(tool) = kafka::Tool::named(&called) {

@@ -3,6 +3,7 @@
 pub mod configs;
 pub mod group_offsets;
 pub mod groups;
+pub mod lag;
 pub mod offsets;
 pub mod topics;
 
