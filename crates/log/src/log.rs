@@ -286,7 +286,7 @@ impl Log {
 
 /// Writes the files of a new partition; the topic id first, as a directory without it counts as not there.
 fn fill_directory(place: Place<'_>, topic_id: TopicId, now_ms: i64) -> Result<Segment, Error> {
-    let metadata = format!("version: 0\ntopic_id: {topic_id}\n");
+    let metadata = format!("version: 0\ntopic_id: {topic_id}");
     let path = place.dir.join(PARTITION_METADATA);
     checkpoint::replace(&*place.storage.fs, &path, metadata.as_bytes(), Durability::Later)?;
     Segment::create(place, Offset::ZERO, now_ms)

@@ -40,7 +40,7 @@ fn a_new_partition_has_kafkas_files() {
         ]
     );
     let text = |name: &str| String::from_utf8(rig.fs.content(&Path::new(DIR).join(name)).unwrap()).unwrap();
-    assert_eq!(text("partition.metadata"), format!("version: 0\ntopic_id: {TOPIC}\n"));
+    assert_eq!(text("partition.metadata"), format!("version: 0\ntopic_id: {TOPIC}"));
     assert_eq!(text("leader-epoch-checkpoint"), "0\n1\n0 0\n");
 }
 

@@ -4,6 +4,7 @@ mod behaviour;
 mod crash;
 mod damage;
 mod data_dir;
+mod kafka_files;
 mod model;
 mod real_files;
 mod support;
