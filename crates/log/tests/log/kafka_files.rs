@@ -102,9 +102,9 @@ fn a_directory_of_kafka_opens_as_cleanly_stopped() {
     let root = LogDir::open(Arc::new(RealFs), dir.path()).unwrap();
     let meta = root.meta_properties().unwrap().unwrap();
     assert_eq!((&*meta.cluster_id, meta.node_id), ("MkU3OEVBNTcwNTJENDM2Qg", 1));
-    let entry = CheckpointEntry { topic: "golden".into(), partition: 0, offset: END };
+    let entries = [CheckpointEntry { topic: "golden".into(), partition: 0, offset: END }];
     for kind in [Checkpoint::RecoveryPoint, Checkpoint::HighWatermark] {
-        assert_eq!(root.read_checkpoint(kind).unwrap(), [entry.clone()]);
+        assert_eq!(root.read_checkpoint(kind).unwrap(), entries);
     }
     assert_eq!(root.read_checkpoint(Checkpoint::LogStart).unwrap(), []);
     assert_eq!(root.begin().unwrap(), (LastShutdown::Clean, Some(11)));
