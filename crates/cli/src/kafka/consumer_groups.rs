@@ -179,6 +179,9 @@ fn validate_regex(regex: &str) -> Result<(), Refusal> {
     Ok(out.flush()?)
 }
 
+/// Name, width, and the cell of a group.
+type ListColumn = (&'static str, usize, fn(&groups::Listing) -> &str);
+
 async fn list(options: &Options, client: &Client) -> Result<(), Refusal> {
     const STATES: &[&str] =
         &["Assigning", "CompletingRebalance", "Dead", "Empty", "PreparingRebalance", "Reconciling", "Stable"];
@@ -187,7 +190,7 @@ async fn list(options: &Options, client: &Client) -> Result<(), Refusal> {
     let mut listed = groups::list(client, &states, &kinds).await?;
     listed.retain(groups::Listing::is_of_consumers);
     let mut out = output::stdout();
-    let mut columns: Vec<(&str, usize, fn(&groups::Listing) -> &str)> =
+    let mut columns: Vec<ListColumn> =
         vec![("GROUP", width(15, listed.iter().map(|it| it.id.as_str())) + 10, |it| &it.id)];
     if options.has("type") {
         columns.push(("TYPE", 20, |it| &it.kind));

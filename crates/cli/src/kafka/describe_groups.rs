@@ -150,10 +150,13 @@ fn assignment(partitions: &[TopicPartition]) -> String {
     topics.into_iter().map(text).collect::<Vec<_>>().join(";")
 }
 
+/// Name, width, and the cell of a member.
+type MemberColumn = (&'static str, usize, Box<dyn Fn(&Member) -> String>);
+
 fn print_members(group: &GroupDescription, verbose: bool) -> Result<(), Refusal> {
     announce(group, group.members.len())?;
     let members = &group.members;
-    let mut columns: Vec<(&str, usize, Box<dyn Fn(&Member) -> String>)> = Vec::new();
+    let mut columns: Vec<MemberColumn> = Vec::new();
     let id = group.id.clone();
     columns.push(("GROUP", width(15, [id.as_str()]), Box::new(move |_| id.clone())));
     columns.push((
@@ -183,7 +186,7 @@ fn print_members(group: &GroupDescription, verbose: bool) -> Result<(), Refusal>
     }
     let mut out = output::stdout();
     writeln!(out)?;
-    let line = |cell: &dyn Fn(&(&str, usize, Box<dyn Fn(&Member) -> String>)) -> String| {
+    let line = |cell: &dyn Fn(&MemberColumn) -> String| {
         let cells: Vec<String> = columns.iter().map(|it| column(&cell(it), it.1)).collect();
         // Without more columns Apache's rows end in a blank.
         cells.join(" ") + if verbose { "" } else { " " }
@@ -194,8 +197,6 @@ fn print_members(group: &GroupDescription, verbose: bool) -> Result<(), Refusal>
     }
     Ok(out.flush()?)
 }
-
-type MemberColumn = (&'static str, usize, Box<dyn Fn(&Member) -> String>);
 
 fn verbose_columns(group: &GroupDescription) -> Vec<MemberColumn> {
     let members = &group.members;

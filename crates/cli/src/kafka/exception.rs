@@ -98,8 +98,8 @@ impl Exception {
     }
 }
 
-impl From<milena_client::Error> for Exception {
-    fn from(error: milena_client::Error) -> Self {
+impl From<Error> for Exception {
+    fn from(error: Error) -> Self {
         match error {
             Error::Refused { code, message, .. } => Exception::of_code(code.code(), message.as_deref()),
             Error::NoCommonVersion { .. } | Error::BadRequest { .. } => {

@@ -25,7 +25,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// One of Apache's tools that this binary stands in for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Tool {
     name: &'static str,
     main: fn(&[String]) -> ExitCode,

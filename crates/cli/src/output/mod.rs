@@ -5,6 +5,7 @@ mod table;
 use std::io::{self, BufWriter, StdoutLock, Write};
 
 use clap::ValueEnum;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use serde::Serialize;
 
 pub use table::{Align, Table};
@@ -24,6 +25,14 @@ pub enum Format {
 /// Buffered standard output. Every write reports a broken pipe instead of panicking as `println!` does.
 pub fn stdout() -> BufWriter<StdoutLock<'static>> {
     BufWriter::with_capacity(64 * 1024, io::stdout().lock())
+}
+
+/// Whether standard output is a pipe that nobody reads any more. A tool that only waits would not notice.
+pub fn reader_is_gone() -> bool {
+    let stdout = io::stdout();
+    let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+    let no_wait = Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut polled, Some(&no_wait)).is_ok() && polled[0].revents().contains(PollFlags::ERR)
 }
 
 /// Prints `value` as JSON, or as what `table` makes of it.

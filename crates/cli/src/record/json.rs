@@ -135,7 +135,8 @@ mod tests {
     fn records_round_trip() {
         let header =
             |key: &'static str, value: Option<&'static [u8]>| RecordHeader { key: key.as_bytes(), value };
-        let cases: [(Option<&[u8]>, Option<&[u8]>, Vec<RecordHeader<'_>>); 4] = [
+        type Case<'a> = (Option<&'a [u8]>, Option<&'a [u8]>, Vec<RecordHeader<'a>>);
+        let cases: [Case<'_>; 4] = [
             (Some(b"k"), Some(b"v"), vec![]),
             (None, None, vec![]),
             (Some(b""), Some(b"\xff\x00"), vec![header("a", Some(b"1")), header("a", None)]),

@@ -42,13 +42,3 @@ pub struct NewRecord {
 
 /// A header of a [`NewRecord`]: name and value.
 pub type NewHeader = (String, Option<Vec<u8>>);
-
-impl NewRecord {
-    /// Bytes of key, value and headers.
-    pub fn size(&self) -> usize {
-        let of = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
-        of(&self.key)
-            + of(&self.value)
-            + self.headers.iter().map(|(name, value)| name.len() + of(value)).sum::<usize>()
-    }
-}

@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use super::Consumed;
+use crate::output;
 
 /// Longest wait for records before limits are looked at again.
 const POLL: Duration = Duration::from_millis(500);
@@ -83,6 +84,8 @@ async fn read_on(consumer: &mut Consumer, limits: &Limits, sink: &mut impl Sink,
         };
         if !fetched.is_empty() {
             quiet_since = Instant::now();
+        } else if output::reader_is_gone() {
+            return Stopped::Output(io::ErrorKind::BrokenPipe.into());
         } else if limits.idle.is_some_and(|idle| quiet_since.elapsed() >= idle) {
             return Stopped::Idle;
         }
