@@ -4,8 +4,8 @@
 #   apache_kafka.sh start PORT DIR [key=value]...   formats DIR if needed, starts, waits until it accepts connections
 #   apache_kafka.sh stop DIR                        asks it to stop and waits
 #
-# The controller listens on the port after PORT. KAFKA_HEAP and KAFKA_TIER (JIT level, 4 = all) size the process:
-# the defaults suit tests, bench/run asks for what Apache's own start script gives.
+# The controller listens on the port after PORT. KAFKA_JVM replaces the options of the virtual machine: the defaults suit
+# tests, bench/run asks for what Apache's own start script gives.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/cache.sh"
 version=4.3.1

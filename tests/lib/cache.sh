@@ -18,12 +18,12 @@ kafka_libs() {
     printf '%s\n' "$target"
 }
 
-# kafka_java VERSION CLASS ARGUMENT...: runs one of Apache's classes with a heap small enough for a shared machine.
+# kafka_java VERSION CLASS ARGUMENT...: runs one of Apache's classes; KAFKA_JVM replaces the options that keep it small.
 kafka_java() {
     local version=$1 libs
     shift
     libs=$(kafka_libs "$version") || return 1
-    exec java -Xmx${KAFKA_HEAP:-256m} -XX:+UseSerialGC -XX:TieredStopAtLevel=${KAFKA_TIER:-1} -Xshare:auto \
+    exec java ${KAFKA_JVM:--Xmx${KAFKA_HEAP:-256m} -XX:+UseSerialGC -XX:TieredStopAtLevel=1} \
         -Dlog4j2.configurationFile="$repo/tests/java/log4j2.xml" -Dlog4j.configuration="file:$repo/tests/java/log4j.properties" \
         -Dlog4j.configurationFile="$repo/tests/java/log4j2.xml" -cp "$libs/*" "$@"
 }

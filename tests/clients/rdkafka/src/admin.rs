@@ -29,7 +29,8 @@ pub async fn create(bootstrap: &str, topic: &str, partitions: &str, configs: &[&
 pub async fn configs(bootstrap: &str, topic: &str) -> Outcome {
     let asked = [ResourceSpecifier::Topic(topic)];
     for described in client(bootstrap)?.describe_configs(&asked, &AdminOptions::new()).await? {
-        let configs: HashMap<String, Option<String>> = described?.entries.into_iter().map(|entry| (entry.name, entry.value)).collect();
+        let configs: HashMap<String, Option<String>> =
+            described?.entries.into_iter().map(|entry| (entry.name, entry.value)).collect();
         say(json!({ "configs": configs }));
     }
     Ok(())

@@ -16,14 +16,20 @@ fn text(bytes: Option<&[u8]>) -> String {
     String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
 }
 
-fn partitions<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: &str) -> Result<Vec<i32>, Box<dyn std::error::Error>> {
+fn partitions<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+) -> Result<Vec<i32>, Box<dyn std::error::Error>> {
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
     Ok(metadata.topics()[0].partitions().iter().map(|partition| partition.id()).collect())
 }
 
 pub fn consume(bootstrap: &str, topic: &str, count: &str) -> Outcome {
-    let consumer: BaseConsumer =
-        ClientConfig::new().set("bootstrap.servers", bootstrap).set("group.id", "unused").set("enable.auto.commit", "false").create()?;
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", "unused")
+        .set("enable.auto.commit", "false")
+        .create()?;
     let mut assignment = TopicPartitionList::new();
     for partition in partitions(&consumer, topic)? {
         assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
@@ -83,7 +89,9 @@ pub fn member(bootstrap: &str, topic: &str, group: &str) -> Outcome {
 
 fn read(consumer: &BaseConsumer<Announce>, message: &BorrowedMessage<'_>) {
     let (partition, offset) = (message.partition(), message.offset());
-    say(json!({ "partition": partition, "offset": offset, "key": text(message.key()), "value": text(message.payload()) }));
+    say(
+        json!({ "partition": partition, "offset": offset, "key": text(message.key()), "value": text(message.payload()) }),
+    );
     // A commit that a rebalance overtook fails: the new owner reads the record again.
     if consumer.commit_message(message, CommitMode::Sync).is_ok() {
         say(json!({ "committed": offset + 1, "partition": partition }));
@@ -91,7 +99,8 @@ fn read(consumer: &BaseConsumer<Announce>, message: &BorrowedMessage<'_>) {
 }
 
 pub fn offsets(bootstrap: &str, topic: &str, timestamp: &str) -> Outcome {
-    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", bootstrap).set("group.id", "unused").create()?;
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", bootstrap).set("group.id", "unused").create()?;
     let mut asked = TopicPartitionList::new();
     for partition in partitions(&consumer, topic)? {
         asked.add_partition_offset(topic, partition, Offset::Offset(timestamp.parse()?))?;

@@ -13,7 +13,9 @@ async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words[..] {
-        ["create", bootstrap, topic, partitions, ref configs @ ..] => admin::create(bootstrap, topic, partitions, configs).await,
+        ["create", bootstrap, topic, partitions, ref configs @ ..] => {
+            admin::create(bootstrap, topic, partitions, configs).await
+        }
         ["produce", bootstrap, topic, codec, acks, idempotent, count, base_ms] => {
             produce::produce(bootstrap, topic, [codec, acks, idempotent], count, base_ms).await
         }

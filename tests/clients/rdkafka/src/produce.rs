@@ -23,7 +23,8 @@ pub async fn produce(bootstrap: &str, topic: &str, modes: [&str; 3], count: &str
     let base_ms: i64 = base_ms.parse()?;
     let mut deliveries = Vec::new();
     for i in 0..count.parse::<i64>()? {
-        let (key, value, header) = (format!("key-{}", i % 10), format!("value-{i}-{}", "x".repeat(100)), i.to_string());
+        let (key, value, header) =
+            (format!("key-{}", i % 10), format!("value-{i}-{}", "x".repeat(100)), i.to_string());
         let record = FutureRecord::to(topic)
             .key(&key)
             .payload(&value)
@@ -32,7 +33,8 @@ pub async fn produce(bootstrap: &str, topic: &str, modes: [&str; 3], count: &str
         deliveries.push(producer.send_result(record).map_err(|(error, _)| error)?);
     }
     for (i, delivery) in deliveries.into_iter().enumerate() {
-        let sent = tokio::time::timeout(Duration::from_secs(30), delivery).await??.map_err(|(error, _)| error)?;
+        let sent =
+            tokio::time::timeout(Duration::from_secs(30), delivery).await??.map_err(|(error, _)| error)?;
         say(json!({ "i": i, "partition": sent.partition, "offset": sent.offset }));
     }
     Ok(())

@@ -1,0 +1,50 @@
+//! Reads a topic from its beginning as fast as it comes.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use serde_json::json;
+
+use crate::{own_cpu_seconds, Outcome};
+
+/// A consumer of all partitions of `topic` from `offset` on, without a group.
+pub fn assigned(
+    bootstrap: &str,
+    topic: &str,
+    offset: Offset,
+) -> Result<BaseConsumer, Box<dyn std::error::Error>> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", "bench")
+        .set("enable.auto.commit", "false")
+        .set("fetch.wait.max.ms", "500")
+        .set("queued.min.messages", "1000000")
+        .create()?;
+    let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(20))?;
+    let mut assignment = TopicPartitionList::new();
+    for partition in metadata.topics()[0].partitions() {
+        assignment.add_partition_offset(topic, partition.id(), offset)?;
+    }
+    consumer.assign(&assignment)?;
+    Ok(consumer)
+}
+
+pub fn consume(bootstrap: &str, topic: &str, count: &str) -> Outcome {
+    let count: u64 = count.parse()?;
+    let (began, cpu) = (Instant::now(), own_cpu_seconds());
+    let consumer = assigned(bootstrap, topic, Offset::Beginning)?;
+    let (mut read, mut bytes) = (0_u64, 0_u64);
+    while read < count {
+        if began.elapsed() > Duration::from_secs(120) {
+            return Err(format!("{read} of {count} records within 120 s").into());
+        }
+        let Some(message) = consumer.poll(Duration::from_secs(1)) else { continue };
+        bytes += message?.payload_len() as u64;
+        read += 1;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(
+        json!({ "records": read, "bytes": bytes, "seconds": seconds, "client_cpu_seconds": own_cpu_seconds() - cpu }),
+    )
+}
