@@ -130,3 +130,7 @@ impl Transactions {
         header.is_transactional() && self.current.contains(&header.producer_id.0)
     }
 }
+
+#[cfg(test)]
+#[path = "fetched_tests.rs"]
+mod tests;
