@@ -107,6 +107,7 @@ fn status(refused: Refused) -> Status {
     match refused {
         Refused::UnknownGroup(_) => Status::not_found(refused.to_string()),
         Refused::Malformed(_) => Status::invalid_argument(refused.to_string()),
+        Refused::Snapshot(_) => Status::aborted(refused.to_string()),
         Refused::Stopped(_) => Status::unavailable(refused.to_string()),
     }
 }

@@ -27,6 +27,9 @@ pub enum Refused {
     /// The message makes no sense.
     #[error("{0}")]
     Malformed(String),
+    /// A snapshot could not be stored, or arrived damaged.
+    #[error("snapshot not taken: {0}")]
+    Snapshot(String),
     /// The group has stopped.
     #[error("raft group has stopped: {0}")]
     Stopped(String),
@@ -141,17 +144,18 @@ impl Inbound {
         let meta = meta_from(header.meta.unwrap_or_default())?;
         let number = self.shared.received.fetch_add(1, Ordering::Relaxed);
         let shared = &self.shared;
-        let mut file =
-            IncomingSnapshot::create(shared.disk.clone(), &shared.dir, group, number, header.size)?;
+        let mut file = IncomingSnapshot::create(shared.disk.clone(), &shared.dir, group, number, header.size)
+            .map_err(not_taken)?;
         while let Some(chunk) = chunks.next().await {
             match chunk.part {
-                Some(snapshot_chunk::Part::Data(bytes)) => file.write(&bytes)?,
+                Some(snapshot_chunk::Part::Data(bytes)) => file.write(&bytes).map_err(not_taken)?,
                 _ => return Err(Refused::Malformed("snapshot chunk without data".to_owned())),
             }
         }
         // Flushing and checking may take long: not on a thread that carries heartbeats.
         let finished = tokio::task::spawn_blocking(move || file.finish()).await;
-        let snapshot = finished.map_err(|error| Refused::Stopped(error.to_string()))??;
+        let finished = finished.map_err(|error| Refused::Stopped(error.to_string()))?;
+        let snapshot = finished.map_err(not_taken)?;
         if snapshot.meta != meta {
             return Err(Refused::Malformed("snapshot file and its header differ".to_owned()));
         }
@@ -159,6 +163,10 @@ impl Inbound {
         let answer = answer.map_err(|fatal| Refused::Stopped(fatal.to_string()))?;
         Ok(message::SnapshotResponse { vote: Some(vote_to(&answer.vote)) })
     }
+}
+
+fn not_taken(error: io::Error) -> Refused {
+    Refused::Snapshot(error.to_string())
 }
 
 impl From<io::Error> for Refused {

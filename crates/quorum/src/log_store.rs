@@ -122,7 +122,9 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
-        Ok(self.wal.positions(self.group).committed.map(log_id_of))
+        // What is committed is in the log; should the note of it ever be ahead, the log counts.
+        let at = self.wal.positions(self.group);
+        Ok(at.committed.min(at.last).map(log_id_of))
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> io::Result<()>

@@ -7,7 +7,7 @@ use crate::error::OpenError;
 use crate::group::{GroupHandle, Inner, LeaderInfo};
 use crate::id::GroupId;
 use crate::inbound::Inbound;
-use crate::leadership::follow;
+use crate::leadership::{follow, is_alone};
 use crate::log_store::{LogStore, QUEUED_KIB};
 use crate::machine::StateMachine;
 use crate::maintenance::{Rules, tend};
@@ -152,8 +152,8 @@ impl NodeInner {
         let raft = raft.map_err(|error| failed(error.to_string()))?;
         self.inbound.add(group, raft.clone());
         self.initialize(group, &raft).await?;
-        let handle = self.handle(group, raft, keeper, applied);
-        self.wait_until_leading(&handle).await?;
+        let handle = self.handle(group, raft.clone(), keeper, applied);
+        self.wait_until_leading(&raft, &handle).await?;
         Ok(handle)
     }
 
@@ -240,19 +240,18 @@ impl NodeInner {
     }
 
     /// A node without peers is elected as soon as it runs; waits for that.
-    async fn wait_until_leading(&self, handle: &GroupHandle) -> Result<(), OpenError> {
-        let status = handle.status();
-        let alone = BTreeSet::from([self.config.node_id]);
-        let formed_alone = status.voters.is_empty() && self.config.initial_voters == alone;
-        if !formed_alone && (status.voters != alone || !status.learners.is_empty()) {
-            return Ok(());
-        }
-        let mut leader = handle.leader();
-        let leads = leader.wait_for(|info| info.is_self).await.map(|_| ());
-        leads.map_err(|_| OpenError::Group {
-            group: handle.id().name(),
-            reason: handle.stop_reason().unwrap_or_else(|| "stopped".to_owned()),
-        })
+    async fn wait_until_leading(&self, raft: &Raft, handle: &GroupHandle) -> Result<(), OpenError> {
+        let me = self.config.node_id;
+        // Asked of the core: its metrics may not have been published yet.
+        let alone =
+            raft.with_raft_state(move |state| is_alone(me, state.membership_state.effective().membership()));
+        let leads = match alone.await {
+            Ok(false) => return Ok(()),
+            Ok(true) => handle.leader().wait_for(|info| info.is_self).await.is_ok(),
+            Err(_) => false,
+        };
+        let reason = || handle.stop_reason().unwrap_or_else(|| "stopped".to_owned());
+        leads.then_some(()).ok_or_else(|| OpenError::Group { group: handle.id().name(), reason: reason() })
     }
 
     fn raft_config(&self, group: GroupId) -> Result<Arc<Config>, OpenError> {

@@ -266,3 +266,25 @@ async fn leadership_is_handed_over_on_request() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn founder_returns_as_a_follower_of_the_cluster_it_founded_alone() {
+    within_a_minute(async {
+        let mut cluster = Cluster::new([1]).await;
+        let founder = NodeId(1);
+        let founders = std::mem::take(&mut cluster.voters);
+        for id in [2, 3].map(NodeId) {
+            cluster.start(id, TempDir::new().unwrap(), false).await;
+            cluster.group(founder).add_learner(id).await.unwrap();
+        }
+        cluster.group(founder).change_voters(BTreeSet::from([1, 2, 3].map(NodeId))).await.unwrap();
+        let dir = cluster.kill(founder).await;
+        cluster.put_all(0..10).await;
+        // Still configured to be alone: the log knows better.
+        cluster.voters = founders;
+        cluster.start(founder, dir, true).await;
+        let last = cluster.put_all(10..11).await;
+        cluster.everybody_has(last).await;
+    })
+    .await;
+}

@@ -65,3 +65,13 @@ async fn oversized_commands_and_second_starts_are_refused() {
     let late = group.propose(put("a", "b")).await;
     assert_eq!(late, Err(ProposeError::Stopped { reason: "shutdown".to_owned() }));
 }
+
+#[tokio::test]
+async fn runtime_of_one_thread_is_enough() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::open(NodeConfig::single(dir.path(), NodeId(1))).await.unwrap();
+    let group = node.start(GroupId::CLUSTER, Map::default()).await.unwrap();
+    let done = group.propose(put("a", "b")).await.unwrap();
+    assert_eq!(group.read_index().await, Ok(done.index));
+    node.shutdown().await;
+}

@@ -12,6 +12,7 @@ const GROUP: GroupId = GroupId::COORDINATION;
 fn config(dir: &Path) -> NodeConfig {
     NodeConfig {
         segment_bytes: 16 << 10,
+        snapshot_bytes: 64 << 10,
         snapshot_entries: 100,
         keep_entries: 10,
         ..NodeConfig::single(dir, NodeId(1))
@@ -145,5 +146,31 @@ async fn directory_copied_from_a_running_node_has_all_that_was_acknowledged() {
         copy_dir(dir.path(), copy.path());
         assert_eq!(found(copy.path()).await.unwrap(), map.pairs(), "round {round}");
     }
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quiet_group_does_not_keep_the_segments_of_a_busy_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::open(config(dir.path())).await.unwrap();
+    let quiet = Map::default();
+    let cluster = node.start(GroupId::CLUSTER, quiet.clone()).await.unwrap();
+    let busy = node.start(GROUP, Map::default()).await.unwrap();
+    cluster.propose(put("quiet", "as a mouse")).await.unwrap();
+    let first = dir.path().join("raft/0000000001.log");
+    let until_deleted = async {
+        let mut next = 0;
+        while first.exists() {
+            let commands = (next..next + 50).map(|n| put(&format!("key {n}"), &n.to_string())).collect();
+            busy.propose_many(commands).await;
+            next += 50;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), until_deleted).await.expect("deleted in time");
+    node.shutdown().await;
+    let node = Node::open(config(dir.path())).await.unwrap();
+    let found = Map::default();
+    node.start(GroupId::CLUSTER, found.clone()).await.unwrap();
+    assert_eq!(found.pairs(), quiet.pairs());
     node.shutdown().await;
 }

@@ -10,6 +10,8 @@ mod applier;
 mod keeper;
 mod snapshot;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use applier::{Applier, restore};
 pub(crate) use keeper::{Keeper, KeeperSetup, Limits};
