@@ -2,7 +2,9 @@
 
 mod deflate;
 mod inflate;
+mod lz4;
 mod snappy;
+mod zstd;
 
 use std::fmt;
 

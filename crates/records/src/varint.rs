@@ -38,3 +38,43 @@ fn put_unsigned(out: &mut impl BufMut, mut rest: u64) {
     }
     out.put_u8(rest as u8);
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::source::{SliceSource, Source};
+
+    proptest! {
+        #[test]
+        fn integers_round_trip_in_the_size_foretold(value in any::<i64>(), shift in 0..64_u32) {
+            // Shifted, so that every length is met.
+            let (long, int) = (value >> shift, (value >> shift) as i32);
+            let mut bytes = Vec::new();
+            put_varlong(&mut bytes, long);
+            prop_assert_eq!(bytes.len(), size(long));
+            prop_assert_eq!(SliceSource::new(&bytes).varlong(), Ok(long));
+            bytes.clear();
+            put_varint(&mut bytes, int);
+            prop_assert_eq!(bytes.len(), size(i64::from(int)));
+            prop_assert_eq!(SliceSource::new(&bytes).varint(), Ok(int));
+        }
+    }
+
+    #[test]
+    fn bytes_are_those_of_protocol_buffers_zig_zag() {
+        for (value, want) in [
+            (0, &[0][..]),
+            (-1, &[1]),
+            (63, &[126]),
+            (64, &[0x80, 1]),
+            (i32::MAX, &[0xfe, 0xff, 0xff, 0xff, 0x0f]),
+            (i32::MIN, &[0xff, 0xff, 0xff, 0xff, 0x0f]),
+        ] {
+            let mut bytes = Vec::new();
+            put_varint(&mut bytes, value);
+            assert_eq!(bytes, want, "{value}");
+        }
+    }
+}

@@ -85,8 +85,14 @@ pub(crate) fn walk_stream(
     mut visit: impl FnMut(i32, Shape),
 ) -> Result<u64, Stop> {
     let mut source = StreamSource { inflater, position: 0 };
-    for index in 0..count {
-        visit(index, source.shape().map_err(|error| (index, error))?);
+    let mut index = 0;
+    while index < count {
+        let used = source.whole_records(&mut index, count, &mut visit)?;
+        if used == 0 && index < count {
+            // The next record begins in this piece and ends in another one.
+            visit(index, Shape::read(&mut source).map_err(|error| (index, error))?);
+            index += 1;
+        }
     }
     match source.inflater.piece() {
         Ok([]) => Ok(source.position),
@@ -101,18 +107,26 @@ struct StreamSource<'a> {
 }
 
 impl StreamSource<'_> {
-    /// The next record: from the piece at hand if it lies within, else byte by byte across pieces.
-    fn shape(&mut self) -> Result<Shape, RecordsError> {
-        let mut slice = SliceSource::new(self.inflater.piece()?);
-        match Shape::read(&mut slice) {
-            Err(RecordsError::Truncated) => Shape::read(self),
-            Err(error) => Err(error),
-            Ok(shape) => {
-                let used = slice.position() as usize;
-                self.advance(used);
-                Ok(shape)
+    /// Visits the records that lie within the piece at hand, up to `count` in all; returns the bytes they take.
+    fn whole_records(
+        &mut self,
+        index: &mut i32,
+        count: i32,
+        visit: &mut impl FnMut(i32, Shape),
+    ) -> Result<usize, Stop> {
+        let mut slice = SliceSource::new(self.inflater.piece().map_err(|error| (*index, error))?);
+        let mut used = 0;
+        while *index < count {
+            match Shape::read(&mut slice) {
+                Ok(shape) => visit(*index, shape),
+                Err(RecordsError::Truncated) => break,
+                Err(error) => return Err((*index, error)),
             }
+            *index += 1;
+            used = slice.position() as usize;
         }
+        self.advance(used);
+        Ok(used)
     }
 
     fn advance(&mut self, count: usize) {

@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
+use ::zstd::stream::write::Encoder as ZstdEncoder;
 use flate2::write::GzEncoder;
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
-use zstd::stream::write::Encoder as ZstdEncoder;
 
 use super::Compression;
 use super::snappy::SnappyWriter;
@@ -100,9 +100,9 @@ fn frame_info() -> FrameInfo {
 /// The frame tells its content size, so that readers can allocate once.
 fn zstd_encoder(output: Vec<u8>, level: Level, size: usize) -> io::Result<ZstdEncoder<'static, Vec<u8>>> {
     let level = match level {
-        Level::Default => zstd::DEFAULT_COMPRESSION_LEVEL,
+        Level::Default => ::zstd::DEFAULT_COMPRESSION_LEVEL,
         Level::Of(level) => {
-            let allowed = zstd::compression_level_range();
+            let allowed = ::zstd::compression_level_range();
             level.clamp(*allowed.start(), *allowed.end())
         }
     };

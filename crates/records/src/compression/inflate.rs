@@ -4,17 +4,17 @@
 //! inflates to. zstd may reserve up to the 128 MiB window that level 22 of Java's client declares, but
 //! touches only as much of it as it has inflated.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 
 use flate2::bufread::MultiGzDecoder;
-use lz4_flex::frame::FrameDecoder;
-use zstd::stream::read::Decoder as ZstdDecoder;
 
 use super::Compression;
+use super::lz4::Lz4Reader;
 use super::snappy::SnappyReader;
+use super::zstd::ZstdReader;
 use crate::RecordsError;
 
-/// Bytes inflated at a time by codecs without blocks of their own: one zstd block, and well within L2.
+/// Bytes of gzip that are inflated at a time; well within L2.
 const PIECE: usize = 32 * 1024;
 
 /// Inflates all of `input`, or fails when that is more than `limit` bytes.
@@ -53,29 +53,22 @@ enum Stream<'a> {
     Plain(&'a [u8]),
     Gzip(Box<BufReader<MultiGzDecoder<&'a [u8]>>>),
     Snappy(SnappyReader<'a>),
-    Lz4(Box<FrameDecoder<&'a [u8]>>),
-    Zstd(BufReader<ZstdDecoder<'static, &'a [u8]>>),
+    Lz4(Lz4Reader<'a>),
+    Zstd(ZstdReader<'a>),
 }
 
 impl<'a> Inflater<'a> {
     /// Starts to read `input`, which may inflate to `limit` bytes.
     pub(crate) fn new(codec: Compression, input: &'a [u8], limit: usize) -> Result<Self, RecordsError> {
+        let gzip = || Box::new(BufReader::with_capacity(PIECE, MultiGzDecoder::new(input)));
         let stream = match codec {
-            Compression::None => Ok(Stream::Plain(input)),
-            Compression::Gzip => Ok(Stream::Gzip(Box::new(buffered(MultiGzDecoder::new(input))))),
-            Compression::Snappy => Ok(Stream::Snappy(SnappyReader::new(input))),
-            Compression::Lz4 => {
-                independent_blocks(input).map(|()| Stream::Lz4(Box::new(FrameDecoder::new(input))))
-            }
-            Compression::Zstd => ZstdDecoder::with_buffer(input)
-                .map(buffered)
-                .map(Stream::Zstd)
-                .map_err(|error| error.to_string()),
+            Compression::None => Stream::Plain(input),
+            Compression::Gzip => Stream::Gzip(gzip()),
+            Compression::Snappy => Stream::Snappy(SnappyReader::new(input)),
+            Compression::Lz4 => Stream::Lz4(Lz4Reader::new(input).map_err(|error| refused(codec, &error))?),
+            Compression::Zstd => Stream::Zstd(ZstdReader::new(input)),
         };
-        match stream {
-            Ok(stream) => Ok(Self { stream, codec, consumed: 0, limit, ended: false }),
-            Err(reason) => Err(RecordsError::Codec { codec, reason: reason.into() }),
-        }
+        Ok(Self { stream, codec, consumed: 0, limit, ended: false })
     }
 
     /// The bytes that come next; empty at the end.
@@ -89,7 +82,7 @@ impl<'a> Inflater<'a> {
             Stream::Plain(rest) => Ok(*rest),
             Stream::Gzip(reader) => reader.fill_buf(),
             Stream::Snappy(reader) => reader.fill_buf(left),
-            Stream::Lz4(reader) => reader.fill_buf(),
+            Stream::Lz4(reader) => reader.fill_buf(left),
             Stream::Zstd(reader) => reader.fill_buf(),
         };
         match piece {
@@ -102,7 +95,7 @@ impl<'a> Inflater<'a> {
             Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
                 Err(RecordsError::InflatesTooFar { limit: self.limit })
             }
-            Err(error) => Err(RecordsError::Codec { codec: self.codec, reason: error.to_string().into() }),
+            Err(error) => Err(refused(self.codec, &error)),
         }
     }
 
@@ -120,15 +113,6 @@ impl<'a> Inflater<'a> {
     }
 }
 
-fn buffered<R: Read>(reader: R) -> BufReader<R> {
-    BufReader::with_capacity(PIECE, reader)
-}
-
-/// Kafka reads only frames of today's format whose blocks stand alone (bit 5 of the flags).
-fn independent_blocks(input: &[u8]) -> Result<(), String> {
-    match input {
-        [0x04, 0x22, 0x4d, 0x18, flags, ..] if flags & 0x20 != 0 => Ok(()),
-        [0x04, 0x22, 0x4d, 0x18, ..] => Err("the blocks of the frame depend on each other".into()),
-        _ => Err("the magic number of a frame is missing".into()),
-    }
+fn refused(codec: Compression, error: &std::io::Error) -> RecordsError {
+    RecordsError::Codec { codec, reason: error.to_string().into() }
 }
