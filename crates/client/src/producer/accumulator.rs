@@ -1,92 +1,20 @@
 //! Records on their way to a batch, and batches on their way to a broker. No I/O: time is an argument.
 //!
-//! Each partition is a lane: one open batch that takes records, full ones behind it in order, some in
-//! flight, and those that failed and are to be sent again. A lane with failed batches sends nothing new until
-//! all that is in flight has come back; then it sends the failed ones first, in their old order. So retries of
-//! an idempotent producer reach the broker in sequence.
+//! Each partition has a [`Lane`] of batches; this decides what goes out, in which request, and when to look again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_records::{BatchBuilder, RecordHeader, StoredBatch};
+use milena_records::BatchBuilder;
 use tokio::time::Instant;
 
+use super::lane::Lane;
 use super::options::ProducerOptions;
-use super::outcome::{Delivery, Outcome};
+use super::outcome::Delivery;
 use super::partitioner::{Sticky, partition_for_key};
+use super::record::{Batch, Content, ProducerRecord};
 use crate::{Error, Topic};
-
-/// Bytes that a record may take beyond its key, value and headers.
-const RECORD_OVERHEAD: usize = 36;
-/// Bytes that a record header may take beyond its key and value.
-const HEADER_OVERHEAD: usize = 10;
-
-/// A record to be sent.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ProducerRecord<'a> {
-    /// Its topic.
-    pub topic: &'a str,
-    /// Its partition, if it is not to be chosen by key.
-    pub partition: Option<i32>,
-    /// Milliseconds since 1970; now, if absent.
-    pub timestamp: Option<i64>,
-    /// Its key, if any.
-    pub key: Option<&'a [u8]>,
-    /// Its value; none for a tombstone.
-    pub value: Option<&'a [u8]>,
-    /// Its headers.
-    pub headers: &'a [RecordHeader<'a>],
-}
-
-impl ProducerRecord<'_> {
-    /// Most bytes that it takes in a batch.
-    pub(crate) fn size(&self) -> usize {
-        let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
-        let headers = self.headers.iter().map(|it| HEADER_OVERHEAD + it.key.len() + length(it.value));
-        RECORD_OVERHEAD + length(self.key) + length(self.value) + headers.sum::<usize>()
-    }
-}
-
-/// A batch from its first record to its acknowledgement.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    pub(crate) content: Content,
-    pub(crate) outcome: Arc<Outcome>,
-    /// Sequence number of its first record, once it was first sent.
-    pub(crate) sequence: Option<i32>,
-    /// Memory that it holds, by [`ProducerRecord::size`].
-    pub(crate) memory: usize,
-    /// Place among all batches of the producer.
-    number: u64,
-    created: Instant,
-}
-
-/// A batch is built when it is first sent, and sent again as it was built.
-#[derive(Debug)]
-pub(crate) enum Content {
-    Open(BatchBuilder),
-    Built(StoredBatch),
-}
-
-impl Batch {
-    pub(crate) fn size(&self) -> usize {
-        match &self.content {
-            Content::Open(builder) => builder.estimated_size(),
-            Content::Built(batch) => batch.total_size(),
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Lane {
-    open: Option<Batch>,
-    full: VecDeque<Batch>,
-    failed: BTreeMap<u64, Batch>,
-    in_flight: usize,
-    next_sequence: i32,
-    not_before: Option<Instant>,
-}
 
 #[derive(Debug)]
 struct TopicLanes {
@@ -329,69 +257,6 @@ impl Accumulator {
     }
 }
 
-impl Lane {
-    fn expire(&mut self, now: Instant, delivery_timeout: Duration, round: &mut Round) {
-        let expired = |it: &Batch| it.created + delivery_timeout <= now;
-        while self.failed.first_key_value().is_some_and(|(_, batch)| expired(batch)) {
-            round.expired.extend(self.failed.pop_first().map(|(_, batch)| batch));
-        }
-        while self.full.front().is_some_and(expired) {
-            round.expired.extend(self.full.pop_front());
-        }
-        if let Some(next) = self.failed.first_key_value().map(|(_, it)| it).or(self.full.front()) {
-            wake(round, next.created + delivery_timeout);
-        }
-    }
-
-    /// Puts failed batches back in front once all that was in flight is back.
-    fn retry(&mut self, now: Instant, round: &mut Round) {
-        if self.failed.is_empty() || self.in_flight > 0 {
-            return;
-        }
-        match self.not_before {
-            Some(at) if at > now => wake(round, at),
-            _ => {
-                self.not_before = None;
-                for (_, batch) in std::mem::take(&mut self.failed).into_iter().rev() {
-                    self.full.push_front(batch);
-                }
-            }
-        }
-    }
-
-    /// Closes the open batch when it has waited long enough.
-    fn close(&mut self, now: Instant, linger: Duration, flush_until: u64, round: &mut Round) {
-        let Some(open) = &self.open else { return };
-        if open.number <= flush_until || open.created + linger <= now {
-            // While others wait before it, it may as well grow.
-            if self.full.is_empty() && self.failed.is_empty() {
-                self.full.extend(self.open.take());
-            }
-        } else {
-            wake(round, open.created + linger);
-        }
-    }
-
-    fn may_send(&self, max_in_flight: usize) -> bool {
-        !self.full.is_empty() && self.failed.is_empty() && self.in_flight < max_in_flight
-    }
-
-    fn take(&mut self, idempotent: bool) -> Batch {
-        let mut batch = self.full.pop_front().expect("checked by the caller");
-        self.in_flight += 1;
-        if let (true, None, Content::Open(builder)) = (idempotent, batch.sequence, &batch.content) {
-            batch.sequence = Some(self.next_sequence);
-            // Sequence numbers wrap from 2^31-1 to 0.
-            self.next_sequence = self.next_sequence.wrapping_add(builder.record_count() as i32) & i32::MAX;
-        }
-        batch
-    }
-}
-
-fn wake(round: &mut Round, at: Instant) {
-    round.wake_at = Some(round.wake_at.map_or(at, |earlier| earlier.min(at)));
-}
-
 fn choose_partition(
     topic: &Topic,
     record: &ProducerRecord<'_>,
@@ -412,3 +277,7 @@ fn choose_partition(
         }
     }
 }
+
+#[cfg(test)]
+#[path = "accumulator_tests.rs"]
+mod tests;

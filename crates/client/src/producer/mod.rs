@@ -1,9 +1,11 @@
 //! Sending records: gathered into batches per partition, several requests under way at a time.
 
 mod accumulator;
+mod lane;
 mod options;
 mod outcome;
 mod partitioner;
+mod record;
 mod sender;
 
 use std::hash::{BuildHasher, Hasher};
@@ -18,10 +20,10 @@ use tokio::time::Instant;
 use crate::{Client, Error};
 use accumulator::Accumulator;
 
-pub use accumulator::ProducerRecord;
 pub use options::{Acks, ProducerOptions};
 pub use outcome::{Delivered, Delivery};
 pub use partitioner::partition_for_key;
+pub use record::ProducerRecord;
 
 /// Sends records. Dropping it gives up what was not sent; see [`Producer::flush`].
 pub struct Producer {

@@ -15,8 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::Shared;
-use super::accumulator::{Batch, Content, Drained};
+use super::accumulator::Drained;
 use super::options::{Acks, ProducerOptions};
+use super::record::{Batch, Content};
 use crate::{Client, Error, Target};
 
 /// The last version of Produce that names topics by name; with ids, a re-created topic would take records
