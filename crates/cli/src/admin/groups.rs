@@ -21,7 +21,7 @@ pub struct Listing {
     pub protocol: String,
     /// Kafka's name of the state, such as `Stable`; empty from old brokers.
     pub state: String,
-    /// Kafka's name of the type, such as `Classic`; empty from old brokers.
+    /// The type, such as `classic`; empty from old brokers.
     pub kind: String,
 }
 
@@ -94,7 +94,7 @@ impl Listing {
     /// Whether consumers commit offsets in it: consumers, and groups that only hold offsets.
     pub fn is_of_consumers(&self) -> bool {
         matches!(self.protocol.as_str(), "consumer" | "")
-            && !matches!(self.kind.as_str(), "Share" | "Streams")
+            && !["share", "streams"].iter().any(|kind| self.kind.eq_ignore_ascii_case(kind))
     }
 }
 

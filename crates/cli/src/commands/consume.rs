@@ -231,7 +231,7 @@ fn warn_moved(wanted: i64, starts: &[(TopicPartition, i64)]) {
 
 fn conclude(stopped: Stopped) -> Outcome {
     match stopped {
-        Stopped::Done | Stopped::Idle | Stopped::Signal => Ok(()),
+        Stopped::Done | Stopped::Idle | Stopped::Signal(_) => Ok(()),
         Stopped::Output(error) => Err(error.into()),
         Stopped::Failed(error) => Err(error.into()),
     }

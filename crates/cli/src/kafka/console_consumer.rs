@@ -52,7 +52,7 @@ const FLAGS: &[Flag] = &[
     switch("enable-systest-events", "Print a line at the end."),
     value("isolation-level", "level", "read_uncommitted (default) or read_committed."),
     value("group", "consumer group id", "Read as a member of this group."),
-    switch("whitelist", "No longer supported: --include."),
+    value("whitelist", "regex", "As --include; Kafka before 4.0."),
 ];
 
 const SPEC: Spec = Spec {
@@ -83,7 +83,7 @@ const RENAMED: &[(&str, &str)] =
 
 fn check(options: &Options) -> Result<(), Refusal> {
     let refuse = |message: &str| Err(Refusal::Usage(message.to_owned()));
-    if options.count(&["topic", "include"]) != 1 {
+    if options.count(&["topic", "include", "whitelist"]) != 1 {
         return refuse("Exactly one of the following arguments is required: [topic], [include]");
     }
     if options.has("partition") {
@@ -258,7 +258,8 @@ async fn work(options: Options) -> Result<(), Refusal> {
 /// What Apache's tool says and how it ends; a time-out and a failed read are not failures to it.
 fn conclude(stopped: Stopped) -> Result<(), Refusal> {
     let exception = match stopped {
-        Stopped::Done | Stopped::Signal => return Ok(()),
+        Stopped::Done => return Ok(()),
+        Stopped::Signal(number) => return Err(Refusal::Signal(number)),
         Stopped::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
             eprintln!("Unable to write to standard out, closing consumer.");
             return Ok(());
@@ -303,7 +304,7 @@ async fn consumer(options: &Options, settings: &Settings, client: &Client) -> Re
 }
 
 async fn topic_names(options: &Options, client: &Client) -> Result<Vec<String>, Refusal> {
-    let Some(include) = options.value("include")? else {
+    let Some(include) = options.value("include")?.or(options.value("whitelist")?) else {
         return Ok(options.values("topic").map(str::to_owned).collect());
     };
     let filter = topic_filter::compile(include)?;

@@ -19,6 +19,7 @@ use crate::record::sending::{Sending, Settled};
 const FLAGS: &[Flag] = &[
     value("topic", "topic", "REQUIRED: The topic to send to."),
     value("bootstrap-server", "server to connect to", "REQUIRED: The broker to connect to."),
+    value("broker-list", "broker-list", "As --bootstrap-server; Kafka before 4.0."),
     switch("sync", "Wait for each record's acknowledgement before the next is sent."),
     optional(
         "compression-codec",
@@ -99,7 +100,7 @@ fn check(options: &Options) -> Result<(), Refusal> {
             );
         }
     }
-    match options.value("bootstrap-server")?.unwrap_or_default() {
+    match bootstrap(options)? {
         "" => Err(Refusal::Usage("Error while validating the bootstrap address\n".to_owned())),
         list if list
             .split(',')
@@ -114,6 +115,11 @@ fn check(options: &Options) -> Result<(), Refusal> {
 /// Values of an option and of the deprecated one that means the same.
 fn either<'a>(options: &'a Options, new: &'a str, old: &'a str) -> impl Iterator<Item = &'a str> {
     options.values(new).chain(options.values(old))
+}
+
+/// The bootstrap address; the old name still stands in many tutorials.
+fn bootstrap(options: &Options) -> Result<&str, Exception> {
+    Ok(options.value("bootstrap-server")?.or(options.value("broker-list")?).unwrap_or_default())
 }
 
 fn properties(options: &Options) -> Result<BTreeMap<String, String>, Exception> {
@@ -190,7 +196,7 @@ async fn work(options: Options) -> Result<(), Refusal> {
     let reader = reader(&options)?;
     let properties = properties(&options)?;
     let producer_options = producer_options(&properties)?;
-    let bootstrap = options.value("bootstrap-server")?.unwrap_or_default();
+    let bootstrap = bootstrap(&options)?;
     let topic = options.value("topic")?.unwrap_or_default();
     let mut waiting = properties.clone();
     if let Some(limit) = properties.get("max.block.ms") {

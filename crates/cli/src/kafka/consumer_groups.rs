@@ -180,7 +180,7 @@ fn validate_regex(regex: &str) -> Result<(), Refusal> {
 }
 
 /// Name, width, and the cell of a group.
-type ListColumn = (&'static str, usize, fn(&groups::Listing) -> &str);
+type ListColumn = (&'static str, usize, fn(&groups::Listing) -> String);
 
 async fn list(options: &Options, client: &Client) -> Result<(), Refusal> {
     const STATES: &[&str] =
@@ -191,12 +191,12 @@ async fn list(options: &Options, client: &Client) -> Result<(), Refusal> {
     listed.retain(groups::Listing::is_of_consumers);
     let mut out = output::stdout();
     let mut columns: Vec<ListColumn> =
-        vec![("GROUP", width(15, listed.iter().map(|it| it.id.as_str())) + 10, |it| &it.id)];
+        vec![("GROUP", width(15, listed.iter().map(|it| it.id.as_str())) + 10, |it| it.id.clone())];
     if options.has("type") {
-        columns.push(("TYPE", 20, |it| &it.kind));
+        columns.push(("TYPE", 20, |it| capitalized(&it.kind)));
     }
     if options.has("state") {
-        columns.push(("STATE", 20, |it| &it.state));
+        columns.push(("STATE", 20, |it| it.state.clone()));
     }
     if columns.len() == 1 {
         listed.iter().try_for_each(|it| writeln!(out, "{}", it.id))?;
@@ -205,10 +205,16 @@ async fn list(options: &Options, client: &Client) -> Result<(), Refusal> {
     let header: Vec<String> = columns.iter().map(|(name, width, _)| column(name, *width)).collect();
     writeln!(out, "{}", header.join(" "))?;
     for it in &listed {
-        let cells: Vec<String> = columns.iter().map(|(_, width, cell)| column(cell(it), *width)).collect();
+        let cells: Vec<String> = columns.iter().map(|(_, width, cell)| column(&cell(it), *width)).collect();
         writeln!(out, "{}", cells.join(" "))?;
     }
     Ok(out.flush()?)
+}
+
+/// Brokers say `classic`, Apache's tool prints `Classic`.
+fn capitalized(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// Reads a filter such as `stable,empty`, in any case.

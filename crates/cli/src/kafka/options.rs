@@ -61,6 +61,8 @@ pub enum Refusal {
     Exception(Exception),
     /// Nobody reads the output any more: end quietly.
     BrokenPipe,
+    /// A signal of this number ended the tool.
+    Signal(u8),
 }
 
 impl From<io::Error> for Refusal {

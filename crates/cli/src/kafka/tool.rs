@@ -70,6 +70,8 @@ fn refuse(spec: &Spec, refusal: Refusal, when: When) -> ExitCode {
         Refusal::Usage(message) => usage(spec, &message),
         Refusal::Exception(exception) => (spec.throw)(&exception, when),
         Refusal::BrokenPipe => ExitCode::SUCCESS,
+        // As shells count, and Java does.
+        Refusal::Signal(number) => ExitCode::from(128 + number),
     }
 }
 

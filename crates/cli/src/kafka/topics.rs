@@ -66,8 +66,14 @@ const FLAGS: &[Flag] = &[
 const SPEC: Spec =
     Spec { intro: "This tool helps to create, delete, describe, or change a topic.", flags: FLAGS, throw };
 
+/// What Apache's tool says instead of the above when it is called without arguments.
+const WITHOUT_ARGUMENTS: &str = "Create, delete, describe, or change a topic.";
+
 /// Runs the tool.
 pub fn main(arguments: &[String]) -> ExitCode {
+    if arguments.is_empty() {
+        return tool::usage(&SPEC, WITHOUT_ARGUMENTS);
+    }
     tool::run(&SPEC, arguments, check, work)
 }
 
@@ -178,7 +184,15 @@ async fn create(options: &Options) -> Result<(), Refusal> {
         Err(error) if error.code() == Some(ErrorCode::TopicAlreadyExists) && options.has("if-not-exists") => {
             Ok(())
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(refused_value(error.into()).into()),
+    }
+}
+
+/// Apache's tool checks the values of configurations before it asks the broker, and throws another class.
+fn refused_value(exception: Exception) -> Exception {
+    match exception.is("InvalidConfigurationException") && exception.message().starts_with("Invalid value") {
+        true => Exception::new("org.apache.kafka.common.config.ConfigException", exception.message()),
+        false => exception,
     }
 }
 
@@ -227,13 +241,13 @@ fn assignment(options: &Options) -> Result<Vec<Vec<i32>>, Exception> {
         let twice = |it: &&i32| brokers.iter().filter(|other| other == it).count() > 1;
         if let Some(duplicate) = brokers.iter().find(twice) {
             return Err(Exception::new(
-                "org.apache.kafka.server.common.AdminCommandFailedException",
+                "org.apache.kafka.tools.AdminCommandFailedException",
                 format!("Partition replica lists may not contain duplicate entries: {duplicate}"),
             ));
         }
         if partitions.first().is_some_and(|first| first.len() != brokers.len()) {
             return Err(Exception::new(
-                "org.apache.kafka.server.common.AdminOperationException",
+                "org.apache.kafka.tools.AdminOperationException",
                 format!("Partition {at} has different replication factor: {brokers:?}"),
             ));
         }

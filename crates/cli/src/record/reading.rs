@@ -14,6 +14,9 @@ use crate::output;
 /// Longest wait for records before limits are looked at again.
 const POLL: Duration = Duration::from_millis(500);
 
+const SIGINT: u8 = 2;
+const SIGTERM: u8 = 15;
+
 /// When to stop.
 #[derive(Debug, Clone, Default)]
 pub struct Limits {
@@ -32,8 +35,8 @@ pub enum Stopped {
     Done,
     /// No record came for as long as it was waited for.
     Idle,
-    /// SIGINT or SIGTERM.
-    Signal,
+    /// SIGINT or SIGTERM, by its number.
+    Signal(u8),
     /// The reader of the output has gone, or it cannot be written.
     Output(io::Error),
     /// Reading failed.
@@ -55,8 +58,12 @@ pub async fn read(mut consumer: Consumer, limits: &Limits, sink: &mut impl Sink)
     let flushed = sink.flush();
     let closed = consumer.close().await;
     match (stopped, flushed, closed) {
-        (Stopped::Done | Stopped::Idle | Stopped::Signal, Err(error), _) => (count, Stopped::Output(error)),
-        (Stopped::Done | Stopped::Idle | Stopped::Signal, _, Err(error)) => (count, Stopped::Failed(error)),
+        (Stopped::Done | Stopped::Idle | Stopped::Signal(_), Err(error), _) => {
+            (count, Stopped::Output(error))
+        }
+        (Stopped::Done | Stopped::Idle | Stopped::Signal(_), _, Err(error)) => {
+            (count, Stopped::Failed(error))
+        }
         (stopped, _, _) => (count, stopped),
     }
 }
@@ -75,8 +82,8 @@ async fn read_on(consumer: &mut Consumer, limits: &Limits, sink: &mut impl Sink,
         let patience = limits.idle.map_or(POLL, |idle| idle.saturating_sub(quiet_since.elapsed()).min(POLL));
         let fetched = tokio::select! {
             fetched = consumer.poll(patience) => fetched,
-            _ = interrupt.recv() => return Stopped::Signal,
-            _ = terminate.recv() => return Stopped::Signal,
+            _ = interrupt.recv() => return Stopped::Signal(SIGINT),
+            _ = terminate.recv() => return Stopped::Signal(SIGTERM),
         };
         let fetched = match fetched {
             Ok(fetched) => fetched,
