@@ -111,6 +111,14 @@ pub(crate) fn encode(out: &mut Vec<u8>, head: Head, payload: &[u8], previous: u3
     crc
 }
 
+/// Bytes that [`decode`] has to see, by what the first [`HEADER`] of them claim.
+pub(crate) fn claimed_size(bytes: &[u8]) -> usize {
+    match bytes.get(8..12).and_then(|len| len.first_chunk()) {
+        Some(len) => HEADER + (u32::from_le_bytes(*len) as usize).min(MAX_PAYLOAD),
+        None => HEADER,
+    }
+}
+
 /// The record at the start of `bytes`, if there is a whole and sound one.
 pub(crate) fn decode(bytes: &[u8]) -> Option<Found> {
     let header: &[u8; HEADER] = bytes.first_chunk()?;

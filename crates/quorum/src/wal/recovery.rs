@@ -11,8 +11,12 @@ use super::{Damage, segment_path};
 use crate::disk::{Disk, DiskFile, read_all};
 use crate::error::OpenError;
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Bytes read at a time.
+const READ_BYTES: usize = 256 << 10;
 
 /// What was found in the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,27 +58,30 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered, OpenErro
     }
     let mut replay = Replay::default();
     let mut segments = BTreeMap::new();
+    let mut window = Window::default();
     for (nth, number) in numbers.iter().enumerate() {
         let path = segment_path(dir, *number);
         let file = disk.open(&path).map_err(OpenError::io("open", &path))?;
-        let bytes = read_all(&*file).map_err(OpenError::io("read", &path))?;
+        let len = file.len().map_err(OpenError::io("read", &path))? as usize;
         let is_last = nth + 1 == numbers.len();
         replay.report.segments += 1;
-        replay.report.bytes += bytes.len() as u64;
-        let end = replay.segment(*number, nth == 0, &path, &bytes)?;
-        if is_last && end < bytes.len() {
+        replay.report.bytes += len as u64;
+        window.open(file.clone());
+        let end = replay.segment(*number, nth == 0, &path, &mut window)?;
+        if is_last && end < len {
+            let bytes = read_all(&*file).map_err(OpenError::io("read", &path))?;
             replay.check_torn(&path, &bytes, end)?;
-            replay.report.torn_bytes = (bytes.len() - end) as u64;
+            replay.report.torn_bytes = (len - end) as u64;
             tracing::warn!(
                 segment = %path.display(),
                 position = end,
-                bytes = bytes.len() - end,
+                bytes = len - end,
                 "cut an unfinished write from the end of the raft log"
             );
             file.set_len(end as u64).map_err(OpenError::io("cut", &path))?;
             file.sync().map_err(OpenError::io("flush", &path))?;
         }
-        if !is_last && end < bytes.len() {
+        if !is_last && end < len {
             return Err(damage(&path, end, "no record, but the log goes on in the next segment"));
         }
         segments.insert(*number, Some(file));
@@ -103,6 +110,43 @@ fn find_segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<u32>, OpenError> {
     Ok(numbers)
 }
 
+/// Reads a file from front to back through a buffer that is smaller than the file: touching
+/// memory for the first time costs more than reading what is in the page cache.
+#[derive(Default)]
+struct Window {
+    file: Option<Arc<dyn DiskFile>>,
+    start: usize,
+    buffer: Vec<u8>,
+    filled: usize,
+}
+
+impl Window {
+    fn open(&mut self, file: Arc<dyn DiskFile>) {
+        (self.file, self.start, self.filled) = (Some(file), 0, 0);
+    }
+
+    /// What is left of the file from `at` on, at least as much as the record there claims to be.
+    fn record_at(&mut self, at: usize) -> io::Result<&[u8]> {
+        self.fill(at, HEADER)?;
+        let claimed = record::claimed_size(&self.buffer[at - self.start..self.filled]);
+        self.fill(at, claimed)?;
+        Ok(&self.buffer[at - self.start..self.filled])
+    }
+
+    fn fill(&mut self, at: usize, need: usize) -> io::Result<()> {
+        if at >= self.start && at + need <= self.start + self.filled {
+            return Ok(());
+        }
+        if self.buffer.len() < need.max(READ_BYTES) {
+            self.buffer.resize(need.max(READ_BYTES), 0);
+        }
+        let file = self.file.as_ref().expect("a file was opened");
+        self.filled = file.read_at(at as u64, &mut self.buffer)?;
+        self.start = at;
+        Ok(())
+    }
+}
+
 #[derive(Default)]
 struct Replay {
     identity: Option<[u8; 16]>,
@@ -114,10 +158,18 @@ struct Replay {
 
 impl Replay {
     /// Replays one segment and returns where its sound records end.
-    fn segment(&mut self, number: u32, first: bool, path: &Path, bytes: &[u8]) -> Result<usize, OpenError> {
+    fn segment(
+        &mut self,
+        number: u32,
+        first: bool,
+        path: &Path,
+        window: &mut Window,
+    ) -> Result<usize, OpenError> {
         let mut at = 0;
-        while let Some(found) = record::decode(&bytes[at..]) {
-            let payload = &bytes[at + HEADER..at + found.size()];
+        loop {
+            let bytes = window.record_at(at).map_err(OpenError::io("read", path))?;
+            let Some(found) = record::decode(bytes) else { break };
+            let payload = &bytes[HEADER..found.size()];
             let chained = found.previous == self.crc || (first && at == 0);
             if !chained {
                 return Err(damage(path, at, "a record is missing before this one"));
