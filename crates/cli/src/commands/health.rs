@@ -9,7 +9,7 @@ use crate::admin::topics;
 use crate::failure::{Failure, Outcome};
 use crate::time;
 
-use super::Each;
+use super::{Each, counted};
 
 /// Says whether a broker answers and knows its controller: exit code 0, else 1. For container health checks.
 #[derive(Debug, Args)]
@@ -69,6 +69,6 @@ impl HealthArgs {
                 return unhealthy(&format!("{offline} partitions have no leader"));
             }
         }
-        Ok(format!("healthy: {} brokers", metadata.brokers.len()))
+        Ok(format!("healthy: {}", counted(metadata.brokers.len(), "broker")))
     }
 }

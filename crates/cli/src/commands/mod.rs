@@ -91,6 +91,11 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// `1 record`, `2 records`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A regular expression that a whole name has to match.
 fn pattern(text: &str) -> Outcome<Regex> {
     Regex::new(&format!("^(?:{text})$")).map_err(|_| {

@@ -16,7 +16,7 @@ use crate::record::sending::{Sending, Settled};
 use crate::record::{NewRecord, json};
 use crate::time;
 
-use super::{Each, key_value};
+use super::{Each, counted, key_value};
 
 /// Failed records that are told one by one; the rest is counted.
 const TOLD: usize = 10;
@@ -123,6 +123,9 @@ impl ProduceArgs {
             compression,
             linger: self.linger,
             batch_size: 256 * 1024,
+            // Whether a record is too large is for the broker to say.
+            max_request_size: 64 << 20,
+            buffer_memory: 128 << 20,
             delivery_timeout: self.connection.timeout,
             ..ProducerOptions::default()
         }
@@ -153,7 +156,7 @@ impl ProduceArgs {
             each_more(failed - TOLD);
         }
         if !self.quiet {
-            eprintln!("{sent} records written");
+            eprintln!("{} written", counted(sent, "record"));
         }
         read?;
         flushed?;
