@@ -237,7 +237,8 @@ impl GroupHandle {
 
     /// On evidence that the leader is dead (its connections were refused, not merely slow):
     /// stops honouring its lease, and `successor` campaigns at once. To be called on every
-    /// survivor with the same successor. Wrong evidence only costs a living leader its office.
+    /// survivor with the same successor, the one with the longest log: others cannot win. Wrong
+    /// evidence only costs a living leader its office.
     pub async fn leader_died(&self, leader: NodeId, successor: NodeId) -> Result<(), ChangeError> {
         let vote = {
             let metrics = self.inner.raft.server_metrics();
