@@ -27,21 +27,22 @@ impl Broker {
         let directory = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = format!("127.0.0.1:{port}");
-        let mut process = Command::new(MILENA)
+        let process = Command::new(MILENA)
             .args(["serve", "--data-dir", directory.path().join("data").to_str().unwrap()])
             .args(["--set", &format!("listeners=PLAINTEXT://{address}")])
             .args(["--set", "group.initial.rebalance.delay.ms=0"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut log = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut broker = Broker { process, address, directory };
+        let mut log = BufReader::new(broker.process.stdout.take().unwrap()).lines();
         let mut said = Vec::new();
         while let Some(Ok(line)) = log.next() {
             said.push(line);
             if said.last().unwrap().contains("Kafka Server started") {
                 // The log has to be read on, or the broker stands still when the pipe is full.
                 std::thread::spawn(move || log.for_each(drop));
-                return Broker { process, address, directory };
+                return broker;
             }
         }
         panic!("the broker did not start:\n{}", said.join("\n"));

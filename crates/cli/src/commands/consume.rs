@@ -13,7 +13,7 @@ use crate::completion;
 use crate::connection::ConnectionArgs;
 use crate::failure::{Failure, Outcome};
 use crate::offset_spec::OffsetSpec;
-use crate::output;
+use crate::output::{self, complain};
 use crate::partitions::{self, TopicSelection};
 use crate::progress::Progress;
 use crate::record::Consumed;
@@ -225,7 +225,7 @@ fn drop_finished(
 /// Says where an offset lay outside of the log.
 fn warn_moved(wanted: i64, starts: &[(TopicPartition, i64)]) {
     for (partition, start) in starts.iter().filter(|(_, start)| *start != wanted) {
-        eprintln!("warning: {partition} does not hold offset {wanted}, reading from {start}");
+        complain!("warning: {partition} does not hold offset {wanted}, reading from {start}");
     }
 }
 

@@ -10,6 +10,7 @@ use milena_records::Compression;
 use crate::completion;
 use crate::connection::ConnectionArgs;
 use crate::failure::{Failure, Outcome};
+use crate::output::complain;
 use crate::progress::Progress;
 use crate::record::lines::Lines;
 use crate::record::sending::{Sending, Settled};
@@ -156,7 +157,7 @@ impl ProduceArgs {
             each_more(failed - TOLD);
         }
         if !self.quiet {
-            eprintln!("{} written", counted(sent, "record"));
+            complain!("{} written", counted(sent, "record"));
         }
         read?;
         flushed?;
@@ -272,5 +273,5 @@ impl Work {
 }
 
 fn each_more(count: usize) {
-    eprintln!("error: {count} more records could not be written");
+    complain!("error: {count} more records could not be written");
 }

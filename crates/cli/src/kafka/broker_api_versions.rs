@@ -10,7 +10,7 @@ use milena_wire::ApiKey;
 use super::exception::Exception;
 use super::options::{Flag, Options, Refusal, value};
 use super::tool::{self, Spec, When};
-use crate::output;
+use crate::output::{self, complain};
 
 const FLAGS: &[Flag] = &[
     value("bootstrap-server", "server(s) to use for bootstrapping", "REQUIRED: The broker to connect to."),
@@ -50,7 +50,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
 }
 
 fn throw(exception: &Exception, _: When) -> ExitCode {
-    eprintln!("{}\n{exception}\n", exception.message());
+    complain!("{}\n{exception}\n", exception.message());
     ExitCode::FAILURE
 }
 

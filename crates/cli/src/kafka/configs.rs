@@ -12,7 +12,7 @@ use super::options::{Flag, Options, Refusal, switch, value};
 use super::tool::{self, Spec, When};
 use crate::admin::configs::{self, Change, Entry, Kind, Source};
 use crate::admin::{groups, live_brokers, topics};
-use crate::output;
+use crate::output::{self, complain};
 
 /// Entity types, as the flag names them, in the order Apache lists them.
 const TYPES: &[&str] =
@@ -88,7 +88,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
             if let Refusal::Exception(exception) = refusal
                 && !is_terse(exception)
             {
-                eprintln!("Error while executing config command with args '{line}'");
+                complain!("Error while executing config command with args '{line}'");
             }
         })
     })
@@ -105,8 +105,8 @@ fn is_terse(exception: &Exception) -> bool {
 
 fn throw(exception: &Exception, _: When) -> ExitCode {
     match is_terse(exception) {
-        true => eprintln!("{}", exception.message()),
-        false => eprintln!("{exception}"),
+        true => complain!("{}", exception.message()),
+        false => complain!("{exception}"),
     }
     ExitCode::FAILURE
 }

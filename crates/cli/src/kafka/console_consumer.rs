@@ -12,6 +12,7 @@ use milena_client::{
     Client, Consumer, ConsumerOptions, GroupOptions, OffsetReset, OffsetSpec, TopicPartition,
 };
 
+use super::await_topic::await_topic;
 use super::exception::Exception;
 use super::java;
 use super::message_formatter::MessageFormatter;
@@ -19,7 +20,7 @@ use super::options::{Flag, Options, Refusal, switch, value};
 use super::tool::{self, Spec, When};
 use super::topic_filter;
 use crate::admin::topics;
-use crate::output;
+use crate::output::{self, complain};
 use crate::record::Consumed;
 use crate::record::reading::{self, Limits, Sink, Stopped};
 
@@ -71,7 +72,7 @@ fn throw(exception: &Exception, when: When) -> ExitCode {
         When::Parsing => tool::usage(&SPEC, exception.message()),
         When::Running => {
             java::log("ERROR", "Unknown error when running consumer: ", LOGGER);
-            eprintln!("{exception}");
+            complain!("{exception}");
             ExitCode::FAILURE
         }
     }
@@ -244,10 +245,15 @@ async fn work(options: Options) -> Result<(), Refusal> {
     };
     let bootstrap = options.value("bootstrap-server")?.unwrap_or_default();
     let client = tool::connect_to(bootstrap, &settings.properties, "console-consumer", "metadata").await?;
-    let consumer = consumer(&options, &settings, &client).await?;
-    let (count, stopped) = reading::read(consumer, &limits, &mut printer).await;
+    let (count, stopped) = match topics_are_there(&options, &client, limits.idle).await? {
+        true => {
+            let consumer = consumer(&options, &settings, &client).await?;
+            reading::read(consumer, &limits, &mut printer).await
+        }
+        false => (0, Stopped::Idle),
+    };
     let outcome = conclude(stopped);
-    eprintln!("Processed a total of {count} messages");
+    complain!("Processed a total of {count} messages");
     if options.has("enable-systest-events") {
         writeln!(printer.out, "shutdown_complete")?;
         printer.flush()?;
@@ -261,7 +267,7 @@ fn conclude(stopped: Stopped) -> Result<(), Refusal> {
         Stopped::Done => return Ok(()),
         Stopped::Signal(number) => return Err(Refusal::Signal(number)),
         Stopped::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-            eprintln!("Unable to write to standard out, closing consumer.");
+            complain!("Unable to write to standard out, closing consumer.");
             return Ok(());
         }
         Stopped::Output(error) => return Err(error.into()),
@@ -269,7 +275,7 @@ fn conclude(stopped: Stopped) -> Result<(), Refusal> {
         Stopped::Failed(error) => Exception::from(error).to_string(),
     };
     java::log("ERROR", "Error processing message, terminating consumer process: ", LOGGER);
-    eprintln!("{exception}");
+    complain!("{exception}");
     Ok(())
 }
 
@@ -303,6 +309,20 @@ async fn consumer(options: &Options, settings: &Settings, client: &Client) -> Re
     }
 }
 
+/// Waits for a topic that was named and does not exist yet.
+async fn topics_are_there(
+    options: &Options,
+    client: &Client,
+    patience: Option<Duration>,
+) -> Result<bool, Refusal> {
+    match options.value("topic")? {
+        Some(topic) => {
+            Ok(await_topic(client, topic, patience, "[Consumer clientId=console-consumer]").await?)
+        }
+        None => Ok(true),
+    }
+}
+
 async fn topic_names(options: &Options, client: &Client) -> Result<Vec<String>, Refusal> {
     let Some(include) = options.value("include")?.or(options.value("whitelist")?) else {
         return Ok(options.values("topic").map(str::to_owned).collect());
@@ -312,11 +332,11 @@ async fn topic_names(options: &Options, client: &Client) -> Result<Vec<String>, 
     Ok(listed.filter(|it| !it.internal && filter.is_match(&it.name)).map(|it| it.name).collect())
 }
 
-/// Every partition of the topics; one that does not exist is created if the broker creates topics by itself.
+/// Every partition of the topics.
 async fn all_partitions(client: &Client, topics: &[String]) -> Result<Vec<TopicPartition>, Refusal> {
     let mut partitions = Vec::new();
     for name in topics {
-        let topic = client.topic(name, true).await?;
+        let topic = client.topic(name, false).await?;
         partitions.extend(topic.partitions.iter().map(|it| (name.clone(), it.index)));
     }
     Ok(partitions)

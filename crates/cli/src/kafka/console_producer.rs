@@ -5,16 +5,18 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use milena_client::{Acks, ProducerOptions};
+use milena_client::{Acks, Client, ProducerOptions};
 use milena_records::Compression;
 
+use super::await_topic::await_topic;
 use super::exception::Exception;
 use super::java;
 use super::line_reader::LineReader;
 use super::options::{Flag, Options, Refusal, optional, switch, value};
 use super::tool::{self, Spec, When};
+use crate::output::complain;
 use crate::record::lines::Lines;
-use crate::record::sending::{Sending, Settled};
+use crate::record::sending::{Sending, Sent};
 
 const FLAGS: &[Flag] = &[
     value("topic", "topic", "REQUIRED: The topic to send to."),
@@ -70,7 +72,7 @@ fn throw(exception: &Exception, when: When) -> ExitCode {
     match when {
         When::Parsing => tool::usage(&SPEC, exception.message()),
         When::Running => {
-            eprintln!("{exception}");
+            complain!("{exception}");
             ExitCode::FAILURE
         }
     }
@@ -198,14 +200,15 @@ async fn work(options: Options) -> Result<(), Refusal> {
     let producer_options = producer_options(&properties)?;
     let bootstrap = bootstrap(&options)?;
     let topic = options.value("topic")?.unwrap_or_default();
+    let max_block_ms = properties.get("max.block.ms").and_then(|text| text.parse().ok()).unwrap_or(60_000);
     let mut waiting = properties.clone();
-    if let Some(limit) = properties.get("max.block.ms") {
-        waiting.insert("default.api.timeout.ms".to_owned(), limit.clone());
-    }
+    waiting.insert("default.api.timeout.ms".to_owned(), max_block_ms.to_string());
     let client = tool::connect_to(bootstrap, &waiting, "console-producer", "metadata").await?;
     let mut sending = Sending::start(&client, producer_options).await?;
+    let mut target = Target { client: &client, topic, max_block_ms, found: false };
     let prompt = (io::stdin().is_terminal() && io::stdout().is_terminal()).then_some(">");
-    let read = send_lines(&mut sending, &reader, topic, options.has("sync"), Lines::of_stdin(prompt)).await;
+    let read =
+        send_lines(&mut sending, &reader, &mut target, options.has("sync"), Lines::of_stdin(prompt)).await;
     // What was read before a bad line is sent all the same.
     let flushed = sending.flush().await;
     report(&mut sending, topic);
@@ -213,10 +216,35 @@ async fn work(options: Options) -> Result<(), Refusal> {
     Ok(flushed?)
 }
 
+/// The topic, which may not exist yet.
+struct Target<'a> {
+    client: &'a Client,
+    topic: &'a str,
+    max_block_ms: u64,
+    found: bool,
+}
+
+impl Target<'_> {
+    /// Waits for the topic, as long as sending a record may block.
+    async fn find(&mut self) -> Result<(), Exception> {
+        let patience = Some(Duration::from_millis(self.max_block_ms));
+        let who = "[Producer clientId=console-producer]";
+        self.found = self.found || await_topic(self.client, self.topic, patience, who).await?;
+        match self.found {
+            true => Ok(()),
+            false => {
+                let (topic, limit) = (self.topic, self.max_block_ms);
+                let message = format!("Topic {topic} not present in metadata after {limit} ms.");
+                Err(Exception::kafka("TimeoutException", message))
+            }
+        }
+    }
+}
+
 async fn send_lines(
     sending: &mut Sending,
     reader: &LineReader,
-    topic: &str,
+    target: &mut Target<'_>,
     sync: bool,
     mut lines: Lines,
 ) -> Result<(), Refusal> {
@@ -230,11 +258,19 @@ async fn send_lines(
         let Some(line) = line else { return Ok(()) };
         number += 1;
         let record = reader.read(&String::from_utf8_lossy(&line?), number)?;
-        let delivery = sending.send(topic, &record, number).await?;
-        if sync {
-            delivery.wait().await?;
+        let sent = match target.find().await {
+            Ok(()) => sending.send(target.topic, &record, number).await.map_err(Exception::from),
+            Err(exception) => Err(exception),
+        };
+        match sent {
+            Ok(delivery) if sync => {
+                delivery.wait().await.map_err(|error| Exception::from(error).in_future())?;
+            }
+            Ok(_) => {}
+            Err(exception) if sync => return Err(exception.in_future().into()),
+            Err(exception) => log_failure(target.topic, &Sent::of(&record, number), &exception),
         }
-        report(sending, topic);
+        report(sending, target.topic);
     }
 }
 
@@ -242,13 +278,12 @@ async fn send_lines(
 fn report(sending: &mut Sending, topic: &str) {
     while let Some((sent, result)) = sending.settled() {
         if let Err(error) = result {
-            log_failure(topic, (sent, Err(error)));
+            log_failure(topic, &sent, &Exception::from(error));
         }
     }
 }
 
-fn log_failure(topic: &str, (sent, result): Settled) {
-    let Err(error) = result else { return };
+fn log_failure(topic: &str, sent: &Sent, exception: &Exception) {
     let length =
         |bytes: Option<usize>| bytes.map_or_else(|| "null".to_owned(), |bytes| format!("{bytes} bytes"));
     let message = format!(
@@ -257,5 +292,5 @@ fn log_failure(topic: &str, (sent, result): Settled) {
         length(sent.value)
     );
     java::log("ERROR", &message, "org.apache.kafka.clients.producer.internals.ErrorLoggingCallback");
-    eprintln!("{}", Exception::from(error));
+    complain!("{exception}");
 }

@@ -14,7 +14,7 @@ use super::options::{Flag, Options, Refusal, optional, switch, value};
 use super::reset_offsets;
 use super::tool::{self, Spec, When};
 use crate::admin::{TopicPartition, group_offsets, groups, topics};
-use crate::output;
+use crate::output::{self, complain};
 
 /// What stands where there is no value.
 pub const MISSING: &str = "-";
@@ -69,7 +69,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
 fn throw(exception: &Exception, when: When) -> ExitCode {
     match when {
         When::Parsing => {
-            eprintln!("Exception in thread \"main\" {exception}");
+            complain!("Exception in thread \"main\" {exception}");
             ExitCode::FAILURE
         }
         When::Running if exception.class() == "java.lang.IllegalArgumentException" => {
@@ -79,7 +79,7 @@ fn throw(exception: &Exception, when: When) -> ExitCode {
             let failed = format!("Executing consumer group command failed due to {}", exception.message());
             // A closed standard output must not hide the exit code.
             let _ = print_error(&failed);
-            eprintln!("{exception}");
+            complain!("{exception}");
             ExitCode::SUCCESS
         }
     }

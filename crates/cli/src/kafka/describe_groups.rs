@@ -13,7 +13,7 @@ use crate::admin::group_offsets::{self, Committed};
 use crate::admin::groups::{self, GroupDescription, Member};
 use crate::admin::offsets::{self, at};
 use crate::admin::{TopicPartition, by_topic};
-use crate::output;
+use crate::output::{self, complain};
 
 /// Describes groups in the order of their names; nothing is printed if one of them cannot be described.
 pub async fn run(options: &Options, client: &Client, ids: &[String]) -> Result<(), Refusal> {
@@ -43,9 +43,9 @@ fn announce(group: &GroupDescription, rows: usize) -> Result<bool, Refusal> {
             print_error(&format!("Consumer group '{}' does not exist.", group.id))?;
             return Ok(false);
         }
-        "Empty" => eprintln!("\nConsumer group '{}' has no active members.", group.id),
+        "Empty" => complain!("\nConsumer group '{}' has no active members.", group.id),
         "PreparingRebalance" | "CompletingRebalance" | "Assigning" | "Reconciling" => {
-            eprintln!("\nWarning: Consumer group '{}' is rebalancing.", group.id);
+            complain!("\nWarning: Consumer group '{}' is rebalancing.", group.id);
         }
         _ => {}
     }

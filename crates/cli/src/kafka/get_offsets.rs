@@ -11,7 +11,7 @@ use super::tool::{self, Spec, When};
 use super::topic_filter;
 use crate::admin::offsets::{self, at};
 use crate::admin::{TopicPartition, topics};
-use crate::output;
+use crate::output::{self, complain};
 
 const FLAGS: &[Flag] = &[
     value("bootstrap-server", "HOST1:PORT1,...,HOST3:PORT3", "REQUIRED. The brokers to connect to."),
@@ -40,7 +40,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
 }
 
 fn throw(exception: &Exception, _: When) -> ExitCode {
-    eprintln!("Error occurred: {}", exception.message());
+    complain!("Error occurred: {}", exception.message());
     ExitCode::FAILURE
 }
 
@@ -82,7 +82,7 @@ async fn work(options: Options) -> Result<(), Refusal> {
             Ok(found) => writeln!(out, "{}:{}:{}", partition.topic, partition.partition, found.offset)?,
             Err(error) => {
                 let exception = Exception::from(error);
-                eprintln!("Skip getting offsets for topic-partition {partition} due to error: {exception}");
+                complain!("Skip getting offsets for topic-partition {partition} due to error: {exception}");
             }
         }
     }

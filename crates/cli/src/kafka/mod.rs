@@ -3,6 +3,7 @@
 //! Standard output and exit codes are those of Kafka 4.3 byte for byte; standard error has the same
 //! lines without Java's stack traces. `tests/cli/run` compares each with Apache's own tool.
 
+mod await_topic;
 mod broker_api_versions;
 mod configs;
 mod console_consumer;

@@ -12,7 +12,8 @@ use super::java::{self, column, width};
 use super::options::{Options, Refusal};
 use crate::admin::offsets::{self, at};
 use crate::admin::{TopicPartition, group_offsets, groups, topics};
-use crate::{output, time};
+use crate::output::{self, complain};
+use crate::time;
 
 const LOGGER: &str = "org.apache.kafka.tools.OffsetsUtils";
 
@@ -38,7 +39,7 @@ pub fn check(options: &Options) -> Result<(), Refusal> {
         return Err(Refusal::Usage(message.to_owned()));
     }
     if options.count(&["dry-run", "execute"]) == 0 {
-        eprintln!(
+        complain!(
             "WARN: No action will be performed as the --execute option is missing. In version 5.0, this command \
              will require either --dry-run or --execute to be specified. You should add the --dry-run option \
              explicitly if you are scripting this command and want to keep the current default behavior without \

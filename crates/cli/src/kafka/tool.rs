@@ -9,6 +9,7 @@ use super::exception::Exception;
 use super::java;
 use super::options::{Flag, Options, Refusal, describe};
 use crate::commands;
+use crate::output::complain;
 
 /// Kafka's release whose tools these are.
 const KAFKA_VERSION: &str = "4.3.1";
@@ -77,7 +78,7 @@ fn refuse(spec: &Spec, refusal: Refusal, when: When) -> ExitCode {
 
 /// Prints `message` and the list of options; always a failure, as with Apache's tools.
 pub fn usage(spec: &Spec, message: &str) -> ExitCode {
-    eprint!("{message}\n{}", describe(spec.flags));
+    complain!("{message}\n{}", describe(spec.flags).trim_end());
     ExitCode::FAILURE
 }
 

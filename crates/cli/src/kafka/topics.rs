@@ -16,7 +16,7 @@ use super::topic_filter;
 use crate::admin::configs::{self, Entry, Kind, Source};
 use crate::admin::topics::{self, NewTopic, PartitionDescription, Reassignment, TopicDescription};
 use crate::admin::{TopicPartition, live_brokers};
-use crate::output;
+use crate::output::{self, complain};
 
 const LOGGER: &str = "org.apache.kafka.tools.TopicCommand";
 const ACTIONS: &[&str] = &["create", "list", "alter", "describe", "delete"];
@@ -79,7 +79,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
 
 fn throw(exception: &Exception, when: When) -> ExitCode {
     match when {
-        When::Parsing => eprintln!("{}\n{exception}\n", exception.message()),
+        When::Parsing => complain!("{}\n{exception}\n", exception.message()),
         When::Running => {
             // A closed standard output must not hide the exit code.
             let _ =
@@ -97,7 +97,7 @@ fn check(options: &Options) -> Result<(), Refusal> {
         return Err(Refusal::Usage(message.to_owned()));
     }
     if options.has("delete-config") {
-        eprintln!(
+        complain!(
             "delete-config option is no longer supported and deprecated since version 4.0. \
              The config will be fully removed in future releases."
         );

@@ -2,6 +2,7 @@
 
 mod table;
 
+use std::fmt;
 use std::io::{self, BufWriter, StdoutLock, Write};
 
 use clap::ValueEnum;
@@ -11,6 +12,17 @@ use serde::Serialize;
 pub use table::{Align, Table};
 
 use crate::failure::Outcome;
+
+/// Prints a line on standard error, as `eprintln!` does, but without a panic when nobody reads it.
+macro_rules! complain {
+    ($($words:tt)*) => { $crate::output::write_error(format_args!($($words)*)) };
+}
+pub(crate) use complain;
+
+/// What [`complain`] does.
+pub fn write_error(words: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{words}");
+}
 
 /// How a result is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

@@ -25,6 +25,14 @@ pub struct Sent {
     pub value: Option<usize>,
 }
 
+impl Sent {
+    /// What is remembered of the record of a line.
+    pub fn of(record: &NewRecord, line: usize) -> Self {
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(Vec::len);
+        Sent { line, key: length(&record.key), value: length(&record.value) }
+    }
+}
+
 /// A record and its result.
 pub type Settled = (Sent, Result<Delivered, Error>);
 
@@ -52,9 +60,7 @@ impl Sending {
                 headers: &headers,
             })
             .await?;
-        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(Vec::len);
-        let sent = Sent { line, key: length(&record.key), value: length(&record.value) };
-        self.pending.push_back((delivery.clone(), sent));
+        self.pending.push_back((delivery.clone(), Sent::of(record, line)));
         Ok(delivery)
     }
 
