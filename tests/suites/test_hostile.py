@@ -413,6 +413,22 @@ def test_broken_frame_closes_its_connection(broker, bystander, name, content):
         assert peer.closed(), f"{name}: not closed within 10 s"
 
 
+def test_bytes_after_a_request_are_ignored(broker, made):
+    """librdkafka 2.16 asks for the metadata of all topics with three bytes too many."""
+    requests = [
+        ("Metadata", 13, {"topics": None, "allow_auto_topic_creation": False}, "topics"),
+        ("Metadata", 4, {"topics": None, "allow_auto_topic_creation": False}, "topics"),
+        ("ApiVersions", 3, {"client_software_name": "raw", "client_software_version": "1"}, "api_keys"),
+        ("Produce", 9, produce_fields(made, batch()), "responses"),
+        ("ListGroups", 4, {}, "groups"),
+    ]
+    with Peer(broker.address) as peer:
+        for name, version, fields, holder in requests:
+            whole = peer.encode(name, version, **fields) + b"\0\0\0"
+            peer.socket.sendall(struct.pack(">i", len(whole) - 4) + whole[4:])
+            assert holder in peer.receive(name, version), name
+
+
 def test_unknown_version_of_api_versions_is_answered(broker):
     with Peer(broker.address) as peer:
         peer.socket.sendall(frame(18, 99, b"\1\1\0"))
