@@ -15,6 +15,8 @@ use crate::offset_spec::OffsetSpec;
 use crate::output::{self, Align, Format, Table};
 use crate::partitions::{self, TopicSelection};
 
+use super::counted;
+
 /// Arguments of `milena group reset-offsets`.
 #[derive(Debug, Args)]
 pub struct ResetArgs {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use milena_client::Client;
 
+use super::config_entity::{self, Entity};
 use super::exception::Exception;
 use super::java;
 use super::options::{Flag, Options, Refusal, switch, value};
@@ -14,31 +15,8 @@ use crate::admin::configs::{self, Change, Entry, Kind, Source};
 use crate::admin::{groups, live_brokers, topics};
 use crate::output::{self, complain};
 
-/// Entity types, as the flag names them, in the order Apache lists them.
-const TYPES: &[&str] =
-    &["topics", "clients", "users", "brokers", "ips", "client-metrics", "groups", "broker-loggers"];
-
-/// Flags that stand for a type and a name.
-const SHORTCUTS: &[(&str, &str)] = &[
-    ("topic", "topics"),
-    ("client", "clients"),
-    ("user", "users"),
-    ("broker", "brokers"),
-    ("broker-logger", "broker-loggers"),
-    ("ip", "ips"),
-    ("client-metrics", "client-metrics"),
-    ("group", "groups"),
-];
-
-/// Flags that stand for a type and its defaults.
-const DEFAULTS: &[(&str, &str)] = &[
-    ("client-defaults", "clients"),
-    ("user-defaults", "users"),
-    ("broker-defaults", "brokers"),
-    ("ip-defaults", "ips"),
-];
-
-const FLAGS: &[Flag] = &[
+/// The flags.
+pub const FLAGS: &[Flag] = &[
     value("bootstrap-server", "server to connect to", "The broker to connect to."),
     value("bootstrap-controller", "controller to connect to", "The controller to connect to."),
     value("command-config", "command config property file", "A properties file for the client."),
@@ -111,58 +89,6 @@ fn throw(exception: &Exception, _: When) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The entity that the flags name: its type and, if given, its name (empty for the defaults).
-#[derive(Debug, PartialEq, Eq)]
-struct Entity {
-    types: Vec<String>,
-    names: Vec<String>,
-}
-
-impl Entity {
-    fn of(options: &Options) -> Self {
-        let mut entity = Entity { types: Vec::new(), names: Vec::new() };
-        for (flag, value) in options.given() {
-            let value = value.unwrap_or_default().to_owned();
-            match flag {
-                "entity-type" => entity.types.push(value),
-                "entity-name" => entity.names.push(value),
-                "entity-default" => entity.names.push(String::new()),
-                _ => {}
-            }
-        }
-        for (flag, kind) in SHORTCUTS {
-            for value in options.values(flag) {
-                entity.types.push((*kind).to_owned());
-                entity.names.push(value.to_owned());
-            }
-        }
-        for (_, kind) in DEFAULTS.iter().filter(|(flag, _)| options.has(flag)) {
-            entity.types.push((*kind).to_owned());
-            entity.names.push(String::new());
-        }
-        entity
-    }
-
-    fn kind(&self) -> Result<Kind, Exception> {
-        match self.types[0].as_str() {
-            "topics" => Ok(Kind::Topic),
-            "brokers" => Ok(Kind::Broker),
-            "broker-loggers" => Ok(Kind::BrokerLogger),
-            "client-metrics" => Ok(Kind::ClientMetrics),
-            "groups" => Ok(Kind::Group),
-            other => Err(Exception::kafka(
-                "UnsupportedVersionException",
-                format!("{other} have quotas and credentials, which this tool does not manage yet"),
-            )),
-        }
-    }
-
-    /// The type in the singular.
-    fn one(&self) -> &str {
-        &self.types[0][..self.types[0].len() - 1]
-    }
-}
-
 fn check(options: &Options) -> Result<(), Refusal> {
     if options.count(&["alter", "describe"]) != 1 {
         let message = "Command must include exactly one action: --describe, --alter";
@@ -177,71 +103,8 @@ fn check(options: &Options) -> Result<(), Refusal> {
         let message = "This tool speaks to brokers only: use --bootstrap-server";
         return Err(Exception::illegal_argument(message).into());
     }
-    check_entity(options, &Entity::of(options)).map_err(|message| Exception::illegal_argument(message).into())
-}
-
-fn check_entity(options: &Options, entity: &Entity) -> Result<(), String> {
-    let types = &entity.types;
-    if let Some(unknown) = types.iter().find(|it| !TYPES.contains(&it.as_str())) {
-        return Err(format!(
-            "Invalid entity type {unknown}, the entity type must be one of {} with a --bootstrap-server or \
-             --bootstrap-controller argument",
-            TYPES.join(", ")
-        ));
-    }
-    let all = types.join(",");
-    match types.as_slice() {
-        [] => return Err("At least one entity type must be specified".to_owned()),
-        [_] => {}
-        [one, other] if one == other => return Err(format!("Duplicate entity type(s) specified: {one}")),
-        several if several.iter().all(|it| it == "users" || it == "clients") => {}
-        _ => return Err("Only 'users' and 'clients' entity types may be specified together".to_owned()),
-    }
-    let generic = options.count(&["entity-name", "entity-type", "entity-default"]) > 0;
-    if generic && SHORTCUTS.iter().chain(DEFAULTS).any(|(flag, _)| options.has(flag)) {
-        let message =
-            "--entity-{type,name,default} should not be used in conjunction with specific entity flags";
-        return Err(message.to_owned());
-    }
-    let named = entity.names.iter().any(|name| !name.is_empty());
-    let of_broker = types[0] == "brokers" || types[0] == "broker-loggers";
-    if of_broker
-        && let Some(id) = entity.names.iter().find(|name| !name.is_empty() && name.parse::<i32>().is_err())
-    {
-        return Err(format!("The entity name for {all} must be a valid integer broker id, but it is: {id}"));
-    }
-    let has_defaults = ["users", "clients", "brokers", "ips"].contains(&types[0].as_str());
-    if options.has("describe") && options.has("entity-default") && !has_defaults {
-        return Err(format!("--entity-default must not be specified with --describe of {all}"));
-    }
-    if options.has("describe") && types[0] == "broker-loggers" && !named {
-        return Err(format!("An entity name must be specified with --describe of {all}"));
-    }
-    if options.has("alter") { check_alter(options, entity, named, has_defaults, &all) } else { Ok(()) }
-}
-
-fn check_alter(
-    options: &Options,
-    entity: &Entity,
-    named: bool,
-    has_defaults: bool,
-    all: &str,
-) -> Result<(), String> {
-    if has_defaults && entity.names.is_empty() {
-        let message = "An entity-name or default entity must be specified with --alter of users, clients, brokers or ips";
-        return Err(message.to_owned());
-    }
-    if !has_defaults && !named {
-        return Err(format!("An entity name must be specified with --alter of {all}"));
-    }
-    if options.has("add-config") && options.has("add-config-file") {
-        return Err("Only one of --add-config or --add-config-file must be specified".to_owned());
-    }
-    if options.count(&["add-config", "add-config-file", "delete-config"]) == 0 {
-        let message = "At least one of --add-config, --add-config-file, or --delete-config must be specified with --alter";
-        return Err(message.to_owned());
-    }
-    Ok(())
+    config_entity::check(options, &Entity::of(options))
+        .map_err(|message| Exception::illegal_argument(message).into())
 }
 
 async fn work(options: &Options) -> Result<(), Refusal> {
@@ -435,27 +298,6 @@ mod tests {
             ("a=1=2", Err(wrong_add_config())),
         ] {
             assert_eq!(parse_add_config(text), want, "{text}");
-        }
-    }
-
-    #[test]
-    fn entities_are_named_in_two_ways() {
-        let entity = |line: &str| {
-            let arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
-            let entity = Entity::of(&Options::parse(FLAGS, &arguments).unwrap());
-            (entity.types.join(","), entity.names.join(","))
-        };
-        for (line, types, names) in [
-            ("--topic a", "topics", "a"),
-            ("--entity-type topics --entity-name a", "topics", "a"),
-            ("--broker-defaults", "brokers", ""),
-            (
-                "--entity-type users --entity-name u --entity-type clients --entity-name c",
-                "users,clients",
-                "u,c",
-            ),
-        ] {
-            assert_eq!(entity(line), (types.to_owned(), names.to_owned()), "{line}");
         }
     }
 }

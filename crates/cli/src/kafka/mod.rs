@@ -5,11 +5,13 @@
 
 mod await_topic;
 mod broker_api_versions;
+mod config_entity;
 mod configs;
 mod console_consumer;
 mod console_producer;
 mod consumer_groups;
 mod describe_groups;
+mod describe_topics;
 mod exception;
 mod get_offsets;
 mod java;
