@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::task::AbortHandle;
 
 /// Commands that may be on their way, in KiB of their bytes. Beyond it, proposers wait.
-const PROPOSED_KIB: usize = 64 << 10;
+pub(crate) const PROPOSED_KIB: usize = 64 << 10;
 
 /// A command that took effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,8 +100,7 @@ pub(crate) struct Inner {
 }
 
 impl GroupHandle {
-    pub(crate) fn new(mut inner: Inner) -> GroupHandle {
-        inner.room = Semaphore::new(PROPOSED_KIB);
+    pub(crate) fn new(inner: Inner) -> GroupHandle {
         GroupHandle { inner: Arc::new(inner) }
     }
 

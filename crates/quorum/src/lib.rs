@@ -1,7 +1,7 @@
 //! Raft groups: commands in, one agreed order out, applied state that survives a restart.
 //!
 //! A [`Node`] holds this process's part of every group: one log on disk for all of them
-//! ([`wal`]), their applied key/value pairs in sled ([`state`]), and a snapshot file each. A
+//! (`wal`), their applied key/value pairs in sled (`state`), and a snapshot file each. A
 //! [`GroupHandle`] proposes commands and answers linearizable reads. What commands mean is known
 //! to the [`StateMachine`] alone; this crate has never heard of Kafka.
 //!
@@ -28,11 +28,11 @@ mod outbound;
 mod reads;
 #[cfg(test)]
 mod sim_disk;
-pub mod state;
+mod state;
 #[cfg(test)]
 mod suite;
 mod types;
-pub mod wal;
+mod wal;
 
 /// Messages of `proto/raft.proto`, spoken between nodes and stored on disk.
 #[allow(missing_docs)]
@@ -47,7 +47,8 @@ pub use id::{GroupId, NodeId};
 pub use inbound::{Inbound, Refused};
 pub use machine::{Change, Changes, StateMachine};
 pub use network::{Network, Unreachable};
-pub use node::{Node, Recovery};
+pub use node::Node;
+pub use wal::{Damage, Recovery};
 
 /// Longest command that can be proposed, in bytes. Longer ones are refused with
 /// [`ProposeError::TooLarge`]; split them. It bounds a record of the log and a message of the

@@ -4,7 +4,7 @@ use crate::config::NodeConfig;
 use crate::convert::{log_id_from, log_id_of, stored_membership_from};
 use crate::disk::{Disk, RealDisk};
 use crate::error::OpenError;
-use crate::group::{GroupHandle, Inner, LeaderInfo};
+use crate::group::{GroupHandle, Inner, LeaderInfo, PROPOSED_KIB};
 use crate::id::GroupId;
 use crate::inbound::Inbound;
 use crate::leadership::{follow, is_alone};
@@ -14,17 +14,15 @@ use crate::maintenance::{Rules, tend};
 use crate::message;
 use crate::outbound::Outbound;
 use crate::reads::Reads;
-use crate::state::{Applier, GroupTree, Keeper, KeeperSetup, Limits, SnapshotFile, StateStore, restore};
+use crate::state::{Amount, Applier, GroupTree, Keeper, KeeperSetup, SnapshotFile, StateStore, restore};
 use crate::types::{LogId, Raft, StoredMembership};
-use crate::wal::Wal;
+use crate::wal::{Recovery, Wal};
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{Config, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, watch};
-
-pub use crate::wal::Recovery;
 
 /// An open data directory and the groups that run on it. Clones mean the same node.
 #[derive(Clone)]
@@ -140,7 +138,10 @@ impl NodeInner {
             tree,
             applied,
             snapshot,
-            limits: Limits { bytes: self.config.snapshot_bytes, entries: self.config.snapshot_entries },
+            snapshot_after: Amount {
+                bytes: self.config.snapshot_bytes,
+                entries: self.config.snapshot_entries,
+            },
         });
         let keeper = Arc::new(keeper.map_err(|error| failed(error.to_string()))?);
         let (told, applied) = watch::channel(None);
@@ -180,7 +181,7 @@ impl NodeInner {
             applied,
             inbound: self.inbound.clone(),
             tasks: Mutex::new(vec![follower.abort_handle(), tender.abort_handle()]),
-            room: Semaphore::new(0),
+            room: Semaphore::new(PROPOSED_KIB),
         })
     }
 

@@ -4,7 +4,7 @@ use crate::disk::RealDisk;
 use crate::id::GroupId;
 use crate::log_store::{LogStore, QUEUED_KIB};
 use crate::machine::{Changes, StateMachine};
-use crate::state::{Applier, Keeper, KeeperSetup, Limits, StateStore};
+use crate::state::{Amount, Applier, Keeper, KeeperSetup, StateStore};
 use crate::types::Types;
 use crate::wal::Wal;
 use bytes::Bytes;
@@ -45,7 +45,7 @@ impl StoreBuilder<Types, LogStore, Applier, TempDir> for Builder {
             tree,
             applied,
             snapshot: None,
-            limits: Limits { bytes: u64::MAX, entries: u64::MAX },
+            snapshot_after: Amount { bytes: u64::MAX, entries: u64::MAX },
         });
         let log = LogStore::new(Arc::new(wal), group, Arc::new(Semaphore::new(QUEUED_KIB)));
         let (told, _) = watch::channel(None);

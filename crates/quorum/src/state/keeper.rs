@@ -27,9 +27,9 @@ const BATCH_BYTES: usize = 4 << 20;
 /// process before costs applying them again, nothing else.
 const FLUSH_AFTER: Duration = Duration::from_millis(500);
 
-/// When a snapshot is due.
+/// How much was applied, or has to be.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct Amount {
     pub bytes: u64,
     pub entries: u64,
 }
@@ -70,7 +70,8 @@ pub(crate) struct KeeperSetup {
     pub tree: GroupTree,
     pub applied: Applied,
     pub snapshot: Option<SnapshotFile>,
-    pub limits: Limits,
+    /// A snapshot is due when either is reached since the last one.
+    pub snapshot_after: Amount,
 }
 
 impl Keeper {
@@ -85,7 +86,7 @@ impl Keeper {
             current: current.clone(),
             snapshot_due: told,
             failure: failure.clone(),
-            since: Limits { bytes: 0, entries: 0 },
+            since: Amount { bytes: 0, entries: 0 },
             dirty: false,
         };
         let name = format!("state-{}", worker.setup.group.0);
@@ -158,7 +159,7 @@ struct Worker {
     snapshot_due: watch::Sender<bool>,
     failure: Arc<Mutex<Option<String>>>,
     /// Applied since the last snapshot.
-    since: Limits,
+    since: Amount,
     /// Stored, but not flushed.
     dirty: bool,
 }
@@ -250,8 +251,8 @@ impl Worker {
         }
         self.setup.tree.store(batches.iter().flat_map(|batch| &batch.changes), &self.setup.applied)?;
         self.dirty = true;
-        let limits = self.setup.limits;
-        let due = self.since.entries >= limits.entries || self.since.bytes >= limits.bytes;
+        let due_at = self.setup.snapshot_after;
+        let due = self.since.entries >= due_at.entries || self.since.bytes >= due_at.bytes;
         self.snapshot_due.send_if_modified(|told| due && !std::mem::replace(told, true));
         Ok(other)
     }
@@ -281,7 +282,7 @@ impl Worker {
     }
 
     fn adopt(&mut self, snapshot: SnapshotFile) {
-        self.since = Limits { bytes: 0, entries: 0 };
+        self.since = Amount { bytes: 0, entries: 0 };
         *self.current.lock().unwrap() = Some(snapshot);
         self.snapshot_due.send_replace(false);
     }

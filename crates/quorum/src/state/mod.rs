@@ -14,6 +14,6 @@ mod store;
 mod tests;
 
 pub(crate) use applier::{Applier, restore};
-pub(crate) use keeper::{Keeper, KeeperSetup, Limits};
+pub(crate) use keeper::{Amount, Keeper, KeeperSetup};
 pub(crate) use snapshot::{IncomingSnapshot, SnapshotFile};
 pub(crate) use store::{GroupTree, StateStore};

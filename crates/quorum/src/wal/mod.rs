@@ -13,6 +13,7 @@
 mod group_log;
 mod record;
 mod recovery;
+mod stream;
 mod writer;
 
 #[cfg(test)]
@@ -21,12 +22,12 @@ mod tests;
 use crate::disk::{Disk, DiskFile};
 use crate::error::OpenError;
 use bytes::Bytes;
-use group_log::{GroupLog, Slot};
-use record::{HEADER, Head, Kind, SegmentHead};
-use std::collections::BTreeMap;
+use group_log::Slot;
+use record::{HEADER, Head, Kind};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use stream::State;
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -53,37 +54,6 @@ pub struct Damage {
 
 /// Runs once the operation is durable, or failed.
 pub(crate) type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
-
-/// Bytes for one segment file, in order.
-struct Chunk {
-    segment: u32,
-    start: u64,
-    bytes: Vec<u8>,
-    /// The segment does not exist yet; the chunk is all it will hold at first.
-    fresh: bool,
-}
-
-/// What was submitted since the writer last looked.
-#[derive(Default)]
-struct Batch {
-    chunks: Vec<Chunk>,
-    done: Vec<Done>,
-}
-
-struct State {
-    groups: BTreeMap<u8, GroupLog>,
-    pending: Batch,
-    /// Where the next record goes, and the CRC it is chained to.
-    segment: u32,
-    position: u64,
-    crc: u32,
-    /// Segments that exist, with a handle where one is open.
-    segments: BTreeMap<u32, Option<Arc<dyn DiskFile>>>,
-    /// Segment and position up to which the files hold what was submitted.
-    written: (u32, u64),
-    failed: Option<String>,
-    closing: bool,
-}
 
 struct Shared {
     disk: Arc<dyn Disk>,
@@ -117,19 +87,9 @@ impl Wal {
             dir: dir.to_owned(),
             segment_bytes,
             identity: found.identity,
-            state: Mutex::new(State {
-                groups: found.groups,
-                pending: Batch::default(),
-                segment: found.segment,
-                position: found.position,
-                crc: found.crc,
-                written: (found.segment, found.position),
-                segments: found.segments,
-                failed: None,
-                closing: false,
-            }),
-            wake: Condvar::new(),
             newest: watch::channel(found.segment).0,
+            state: Mutex::new(State::new(found)),
+            wake: Condvar::new(),
         });
         let writer = writer::spawn(shared.clone()).map_err(OpenError::io("start the writer of", dir))?;
         Ok((Wal { shared, writer: Mutex::new(Some(writer)) }, report))
@@ -216,7 +176,7 @@ impl Wal {
         Ok(())
     }
 
-    /// Runs `look` on a group's positions.
+    /// Where a group's log stands.
     pub(crate) fn positions(&self, group: u8) -> Positions {
         let mut state = self.shared.lock();
         let log = state.group(group);
@@ -368,84 +328,6 @@ impl Shared {
             *slot = Some(self.disk.open(&self.path(segment))?);
         }
         Ok(slot.clone().expect("just opened"))
-    }
-}
-
-impl State {
-    fn group(&mut self, group: u8) -> &mut GroupLog {
-        self.groups.entry(group).or_default()
-    }
-
-    /// Encodes one record into the pending batch and says where it will stand.
-    fn record(&mut self, shared: &Shared, head: Head, payload: &[u8]) -> (u32, u64) {
-        let size = (HEADER + payload.len()) as u64;
-        if self.position == 0 {
-            self.begin_segment(shared, 0);
-        } else if self.position + size > shared.segment_bytes {
-            let previous_len = self.position;
-            self.segment += 1;
-            self.begin_segment(shared, previous_len);
-        }
-        self.encode(head, payload)
-    }
-
-    fn begin_segment(&mut self, shared: &Shared, previous_len: u64) {
-        self.position = 0;
-        self.pending.chunks.push(Chunk { segment: self.segment, start: 0, bytes: Vec::new(), fresh: true });
-        let head = Head { kind: Kind::Segment, group: 0, index: u64::from(self.segment), term: 0 };
-        self.encode(head, &SegmentHead { identity: shared.identity, previous_len }.encode());
-        let standing: Vec<_> =
-            self.groups.iter().map(|(id, log)| (*id, log.vote, log.committed, log.purged)).collect();
-        for (group, vote, committed, purged) in standing {
-            if let Some(vote) = vote {
-                self.encode_vote(group, vote);
-            }
-            if let Some(at) = purged {
-                self.encode(Head { kind: Kind::Purge, group, index: at.index, term: at.term }, &[]);
-            }
-            if let Some(at) = committed {
-                self.encode(Head { kind: Kind::Committed, group, index: at.index, term: at.term }, &[]);
-                self.group(group).committed_recorded = committed;
-            }
-        }
-    }
-
-    fn encode(&mut self, head: Head, payload: &[u8]) -> (u32, u64) {
-        if self.pending.chunks.is_empty() {
-            self.pending.chunks.push(Chunk {
-                segment: self.segment,
-                start: self.position,
-                bytes: Vec::new(),
-                fresh: false,
-            });
-        }
-        let chunk = self.pending.chunks.last_mut().expect("there is one now");
-        let at = (self.segment, self.position);
-        let before = chunk.bytes.len();
-        self.crc = record::encode(&mut chunk.bytes, head, payload, self.crc, chunk.start as u32);
-        self.position += (chunk.bytes.len() - before) as u64;
-        at
-    }
-
-    fn encode_vote(&mut self, group: u8, vote: StoredVote) {
-        let head = Head { kind: Kind::Vote, group, index: vote.node, term: vote.term };
-        self.encode(head, &[u8::from(vote.committed)]);
-    }
-
-    fn record_vote(&mut self, shared: &Shared, group: u8, vote: StoredVote) {
-        let head = Head { kind: Kind::Vote, group, index: vote.node, term: vote.term };
-        self.record(shared, head, &[u8::from(vote.committed)]);
-    }
-
-    fn record_committed(&mut self, shared: &Shared, group: u8) {
-        let log = self.group(group);
-        if log.committed == log.committed_recorded {
-            return;
-        }
-        log.committed_recorded = log.committed;
-        if let Some(at) = log.committed {
-            self.record(shared, Head { kind: Kind::Committed, group, index: at.index, term: at.term }, &[]);
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::sim_disk::{Fault, SimDisk};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use std::sync::mpsc;
 
 const DIR: &str = "/raft";

@@ -1,6 +1,7 @@
 //! The thread that writes the log.
 
-use super::{Batch, CACHE_BYTES, Chunk, Shared, copy};
+use super::stream::{Batch, Chunk};
+use super::{CACHE_BYTES, Shared, copy};
 use crate::disk::DiskFile;
 use std::io;
 use std::sync::Arc;
