@@ -105,8 +105,8 @@ async fn refuse_active(client: &Client, group: &str) -> Outcome {
     match groups::describe(client, group).await {
         Ok(described) if described.members.is_empty() => Ok(()),
         Ok(described) => {
-            let what =
-                format!("group {group} has {} members and is {}", described.members.len(), described.state);
+            let members = counted(described.members.len(), "member");
+            let what = format!("group {group} has {members} and is {}", described.state);
             Err(Failure::new(what).hint("stop its consumers first"))
         }
         Err(error) if error.code() == Some(ErrorCode::GroupIdNotFound) => Ok(()),
