@@ -63,6 +63,8 @@ impl Unit {
 pub struct Setting {
     /// Kafka's name of it, or one that starts with `milena.`.
     pub name: &'static str,
+    /// Name of the method that reads it on its typed view.
+    pub accessor: &'static str,
     /// Its type.
     pub kind: ConfigType,
     /// Its default, as a client sees it; absent for "not set".
@@ -124,6 +126,7 @@ macro_rules! settings {
         /// The rows of this page, in the order in which they are declared.
         pub static $table: &[$crate::Setting] = &[$($crate::Setting {
             name: $name,
+            accessor: stringify!($field),
             kind: <$crate::kind::$kind as $crate::kind::Kind>::TYPE,
             default: $crate::setting::default_text!($default),
             check: $check,

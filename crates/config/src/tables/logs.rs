@@ -47,7 +47,8 @@ settings! { BrokerConfig part 2 LOGS:
     log_retention_bytes: "log.retention.bytes", Long = "-1", Any, ClusterWide, Now;
     /// How often retention is applied.
     log_retention_check_interval_ms: "log.retention.check.interval.ms", Long = 300_000, AtLeast(1), ReadOnly, Now;
-    /// What happens to old data, for topics that do not say: `delete`, `compact`, both, or nothing.
+    /// What happens to old data, for topics that do not say: `delete`, `compact`, both, or nothing. The cleaner that
+    /// `compact` needs comes later.
     log_cleanup_policy: "log.cleanup.policy", List = "delete", Members(&["compact", "delete"]), ClusterWide, Now;
     /// Largest size of a segment's offset index.
     log_index_size_max_bytes: "log.index.size.max.bytes", Int = 10_485_760, AtLeast(4), ClusterWide, Now;
@@ -60,13 +61,13 @@ settings! { BrokerConfig part 2 LOGS:
     /// How often Kafka looks for logs to flush; stands in for `log.flush.interval.ms`.
     log_flush_scheduler_interval_ms: "log.flush.scheduler.interval.ms", Long = 9223372036854775807, AtLeast(0), ReadOnly, Now;
     /// How often recovery points are written down.
-    log_flush_offset_checkpoint_interval_ms: "log.flush.offset.checkpoint.interval.ms", Int = 60_000, AtLeast(0), ReadOnly, Now;
+    log_flush_offset_checkpoint_interval_ms: "log.flush.offset.checkpoint.interval.ms", Int = 60_000, AtLeast(0), ReadOnly, Accepted("written together with high watermarks: replica.high.watermark.checkpoint.interval.ms");
     /// How often log start offsets are written down.
-    log_flush_start_offset_checkpoint_interval_ms: "log.flush.start.offset.checkpoint.interval.ms", Int = 60_000, AtLeast(0), ReadOnly, Now;
+    log_flush_start_offset_checkpoint_interval_ms: "log.flush.start.offset.checkpoint.interval.ms", Int = 60_000, AtLeast(0), ReadOnly, Accepted("written together with high watermarks: replica.high.watermark.checkpoint.interval.ms");
     /// How long a deleted file stays on disk under its `.deleted` name.
     log_segment_delete_delay_ms: "log.segment.delete.delay.ms", Long = 60_000, AtLeast(0), ClusterWide, Now;
     /// Reserve a segment's whole size on disk when it is created.
-    log_preallocate: "log.preallocate", Boolean = false, Any, ClusterWide, Now;
+    log_preallocate: "log.preallocate", Boolean = false, Any, ClusterWide, Later;
     /// Who stamps a record's time, for topics that do not say.
     log_message_timestamp_type: "log.message.timestamp.type", Text = "CreateTime",
         OneOf(&["CreateTime", "LogAppendTime"]), ClusterWide, Now;
@@ -79,30 +80,30 @@ settings! { BrokerConfig part 2 LOGS:
     /// How long a broker may keep the failure of a directory to itself before it stops.
     log_dir_failure_timeout_ms: "log.dir.failure.timeout.ms", Long = 30_000, AtLeast(1), ReadOnly, Later;
     /// Threads per data directory that load logs at start.
-    num_recovery_threads_per_data_dir: "num.recovery.threads.per.data.dir", Int = 2, AtLeast(1), ClusterWide, Now;
+    num_recovery_threads_per_data_dir: "num.recovery.threads.per.data.dir", Int = 2, AtLeast(1), ClusterWide, Later;
     /// Run the log cleaner, without which compacted topics grow for ever.
-    log_cleaner_enable: "log.cleaner.enable", Boolean = true, Any, ReadOnly, Now;
+    log_cleaner_enable: "log.cleaner.enable", Boolean = true, Any, ReadOnly, Later;
     /// Threads of the log cleaner.
     log_cleaner_threads: "log.cleaner.threads", Int = 1, AtLeast(0), ClusterWide,
-        Accepted("the cleaner has one thread");
+        Later;
     /// Memory for the cleaner's table of keys.
-    log_cleaner_dedupe_buffer_size: "log.cleaner.dedupe.buffer.size", Long = 134_217_728, AtLeast(1_048_576), ClusterWide, Now;
+    log_cleaner_dedupe_buffer_size: "log.cleaner.dedupe.buffer.size", Long = 134_217_728, AtLeast(1_048_576), ClusterWide, Later;
     /// Memory for the cleaner's reads and writes.
     log_cleaner_io_buffer_size: "log.cleaner.io.buffer.size", Int = 524_288, AtLeast(0), ClusterWide,
-        Accepted("the cleaner reads a batch at a time");
+        Later;
     /// How full the cleaner's table of keys may get.
     log_cleaner_io_buffer_load_factor: "log.cleaner.io.buffer.load.factor", Double = 0.9, Ratio(0.0, 1.0), ClusterWide,
-        Accepted("the table grows up to log.cleaner.dedupe.buffer.size");
+        Later;
     /// Bytes a second that the cleaner may read and write.
     log_cleaner_io_max_bytes_per_second: "log.cleaner.io.max.bytes.per.second", Double = 1.7976931348623157E308, Any, ClusterWide, Later;
     /// How long the cleaner sleeps when nothing is to be cleaned.
-    log_cleaner_backoff_ms: "log.cleaner.backoff.ms", Long = 15_000, AtLeast(0), ClusterWide, Now;
+    log_cleaner_backoff_ms: "log.cleaner.backoff.ms", Long = 15_000, AtLeast(0), ClusterWide, Later;
     /// How long a tombstone stays readable after compaction first saw it.
-    log_cleaner_delete_retention_ms: "log.cleaner.delete.retention.ms", Long = 86_400_000, AtLeast(0), ClusterWide, Now;
+    log_cleaner_delete_retention_ms: "log.cleaner.delete.retention.ms", Long = 86_400_000, AtLeast(0), ClusterWide, Later;
     /// Shortest time a record stays uncompacted.
-    log_cleaner_min_compaction_lag_ms: "log.cleaner.min.compaction.lag.ms", Long = 0, AtLeast(0), ClusterWide, Now;
+    log_cleaner_min_compaction_lag_ms: "log.cleaner.min.compaction.lag.ms", Long = 0, AtLeast(0), ClusterWide, Later;
     /// Longest time a record stays uncompacted.
-    log_cleaner_max_compaction_lag_ms: "log.cleaner.max.compaction.lag.ms", Long = 9223372036854775807, AtLeast(1), ClusterWide, Now;
+    log_cleaner_max_compaction_lag_ms: "log.cleaner.max.compaction.lag.ms", Long = 9223372036854775807, AtLeast(1), ClusterWide, Later;
     /// Share of a log that must be uncompacted before the cleaner takes it up.
-    log_cleaner_min_cleanable_ratio: "log.cleaner.min.cleanable.ratio", Double = 0.5, Ratio(0.0, 1.0), ClusterWide, Now;
+    log_cleaner_min_cleanable_ratio: "log.cleaner.min.cleanable.ratio", Double = 0.5, Ratio(0.0, 1.0), ClusterWide, Later;
 }

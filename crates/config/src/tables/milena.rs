@@ -10,11 +10,11 @@ settings! { BrokerConfig part 8 MILENA:
     connection_memory_bytes: "milena.connection.memory.bytes", Long = 33_554_432, AtLeast(65_536), ReadOnly, Now;
     /// Bytes of the newest batches that are kept in memory, over all partitions, so that consumers at the tail read no
     /// file.
-    tail_cache_bytes: "milena.tail.cache.bytes", Long = 33_554_432, AtLeast(0), ReadOnly, Now;
+    tail_cache_bytes: "milena.tail.cache.bytes", Long = 33_554_432, AtLeast(0), ReadOnly, Later;
     /// Files kept open over all partitions; the least recently used are closed and opened again on demand.
     open_files: "milena.open.files", Int = 1024, AtLeast(16), ReadOnly, Now;
     /// Address for other brokers, as host:port. Unset, a node alone opens none.
-    peer_listener: "milena.peer.listener", Text = "127.0.0.1:9093", Any, ReadOnly, Now;
+    peer_listener: "milena.peer.listener", Text = "127.0.0.1:9093", Any, ReadOnly, Later;
     /// Address for `/livez`, `/readyz` and `/metrics`, as host:port; empty for none.
-    http_listener: "milena.http.listener", Text = "127.0.0.1:9644", Any, ReadOnly, Now;
+    http_listener: "milena.http.listener", Text = "127.0.0.1:9644", Any, ReadOnly, Later;
 }

@@ -41,7 +41,7 @@ settings! { BrokerConfig part 3 REPLICATION:
     /// Largest answer to a Fetch request.
     fetch_max_bytes: "fetch.max.bytes", Int = 57_671_680, AtLeast(1024), ReadOnly, Now;
     /// Fetch sessions kept at the same time; further fetches do without.
-    max_incremental_fetch_session_cache_slots: "max.incremental.fetch.session.cache.slots", Int = 1000, AtLeast(0), ReadOnly, Now;
+    max_incremental_fetch_session_cache_slots: "max.incremental.fetch.session.cache.slots", Int = 1000, AtLeast(0), ReadOnly, Later;
     /// How often Kafka clears its list of waiting fetches.
     fetch_purgatory_purge_interval_requests: "fetch.purgatory.purge.interval.requests", Int = 1000, Any, ReadOnly,
         Accepted("waiting requests leave their lists at once");

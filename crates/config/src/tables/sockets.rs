@@ -38,11 +38,11 @@ settings! { BrokerConfig part 1 SOCKETS:
     /// Largest request accepted; a larger one closes the connection.
     socket_request_max_bytes: "socket.request.max.bytes", Int = 104_857_600, AtLeast(1), ReadOnly, Now;
     /// Connections that may wait to be accepted.
-    socket_listen_backlog_size: "socket.listen.backlog.size", Int = 50, AtLeast(1), ReadOnly, Now;
+    socket_listen_backlog_size: "socket.listen.backlog.size", Int = 50, AtLeast(1), ReadOnly, Accepted("up to 1,024 connections may wait, as far as the system allows");
     /// Connections at the same time.
-    max_connections: "max.connections", Int = 2147483647, AtLeast(0), ClusterWide, Now;
+    max_connections: "max.connections", Int = 2147483647, AtLeast(0), ClusterWide, Later;
     /// Connections at the same time from one address.
-    max_connections_per_ip: "max.connections.per.ip", Int = 2147483647, AtLeast(0), ClusterWide, Now;
+    max_connections_per_ip: "max.connections.per.ip", Int = 2147483647, AtLeast(0), ClusterWide, Later;
     /// Exceptions to `max.connections.per.ip`, as host:number pairs.
     max_connections_per_ip_overrides: "max.connections.per.ip.overrides", Text = "", Any, ClusterWide, Later;
     /// New connections a second.
@@ -52,7 +52,7 @@ settings! { BrokerConfig part 1 SOCKETS:
     /// Delay before a connection that failed to authenticate is closed.
     connection_failed_authentication_delay_ms: "connection.failed.authentication.delay.ms", Int = 100, AtLeast(0), ReadOnly, Later;
     /// Time-out of requests the broker sends itself.
-    request_timeout_ms: "request.timeout.ms", Int = 30_000, AtLeast(1), ReadOnly, Now;
+    request_timeout_ms: "request.timeout.ms", Int = 30_000, AtLeast(1), ReadOnly, Accepted("brokers talk over milena.peer.listener");
     /// Longest wait for a new connection of the broker's own.
     socket_connection_setup_timeout_ms: "socket.connection.setup.timeout.ms", Long = 10_000, Any, ReadOnly,
         Accepted("brokers talk over milena.peer.listener");

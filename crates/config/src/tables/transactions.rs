@@ -4,13 +4,13 @@ use crate::setting::{settings, words::*};
 
 settings! { BrokerConfig part 5 TRANSACTIONS:
     /// Partitions of `__transaction_state`.
-    transaction_state_log_num_partitions: "transaction.state.log.num.partitions", Int = 50, AtLeast(1), ReadOnly, Later;
+    transaction_state_log_num_partitions: "transaction.state.log.num.partitions", Int = 50, AtLeast(1), ReadOnly, Now;
     /// Replicas of `__transaction_state`; the default shrinks to the number of brokers.
-    transaction_state_log_replication_factor: "transaction.state.log.replication.factor", Short = 3, AtLeast(1), ReadOnly, Later;
+    transaction_state_log_replication_factor: "transaction.state.log.replication.factor", Short = 3, AtLeast(1), ReadOnly, Now;
     /// `min.insync.replicas` of `__transaction_state`; the default shrinks to its replicas.
-    transaction_state_log_min_isr: "transaction.state.log.min.isr", Int = 2, AtLeast(1), ReadOnly, Later;
+    transaction_state_log_min_isr: "transaction.state.log.min.isr", Int = 2, AtLeast(1), ReadOnly, Now;
     /// Segment size of `__transaction_state`.
-    transaction_state_log_segment_bytes: "transaction.state.log.segment.bytes", Int = 104_857_600, AtLeast(1), ReadOnly, Later;
+    transaction_state_log_segment_bytes: "transaction.state.log.segment.bytes", Int = 104_857_600, AtLeast(1), ReadOnly, Now;
     /// Read size when Kafka loads transactions.
     transaction_state_log_load_buffer_size: "transaction.state.log.load.buffer.size", Int = 5_242_880, AtLeast(1), ReadOnly,
         Accepted("a coordinator's state is always loaded");
@@ -29,7 +29,7 @@ settings! { BrokerConfig part 5 TRANSACTIONS:
     /// How long an idle producer id is remembered, with the sequence numbers that make retries safe.
     producer_id_expiration_ms: "producer.id.expiration.ms", Int = 86_400_000, AtLeast(1), ClusterWide, Now;
     /// How often forgotten producer ids are looked for.
-    producer_id_expiration_check_interval_ms: "producer.id.expiration.check.interval.ms", Int = 600_000, AtLeast(1), ReadOnly, Now;
+    producer_id_expiration_check_interval_ms: "producer.id.expiration.check.interval.ms", Int = 600_000, AtLeast(1), ReadOnly, Accepted("looked for together with retention: log.retention.check.interval.ms");
     /// Pause before a partition is added to a transaction again that still ends its last one.
     add_partitions_to_txn_retry_backoff_ms: "add.partitions.to.txn.retry.backoff.ms", Int = 20, AtLeast(1), ReadOnly, Later;
     /// Longest time spent on adding a partition to a transaction again.

@@ -95,16 +95,16 @@ fn the_command_line_wins_over_the_environment_over_the_file() {
     let loaded = Sources {
         file: Some((
             "f".into(),
-            "num.partitions=1\nnum.io.threads=1\nmax.connections=1\nlog.dirs=/f\n".into(),
+            "num.partitions=1\nnum.io.threads=1\ngroup.max.size=1\nlog.dirs=/f\n".into(),
         )),
-        environment: variables(&[("KAFKA_NUM_PARTITIONS", "2"), ("KAFKA_MAX_CONNECTIONS", "2")]),
-        set: vec!["max.connections=3".into()],
+        environment: variables(&[("KAFKA_NUM_PARTITIONS", "2"), ("KAFKA_GROUP_MAX_SIZE", "2")]),
+        set: vec!["group.max.size=3".into()],
         data_dir: Some("/d".into()),
     }
     .load()
     .unwrap();
     let broker = &loaded.broker;
-    assert_eq!((broker.num_io_threads(), broker.num_partitions(), broker.max_connections()), (1, 2, 3));
+    assert_eq!((broker.num_io_threads(), broker.num_partitions(), broker.group_max_size()), (1, 2, 3));
     assert_eq!(broker.data_dirs(), ["/d"]);
     assert_eq!(loaded.warnings, Vec::<String>::new());
 }

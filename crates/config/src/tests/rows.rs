@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::tables::{self, resources, topic::TOPIC};
-use crate::{ConfigType, Setting, Value, docs};
+use crate::{ConfigType, Effect, Setting, Value, docs};
 
 fn resource_tables() -> [&'static [Setting]; 3] {
     [TOPIC, resources::group::GROUP, resources::client_metrics::CLIENT_METRICS]
@@ -126,4 +126,37 @@ fn the_page_in_docs_is_current() {
         found == page,
         "docs/configuration.md is stale: UPDATE_DOCS=1 cargo test -p milena-config writes it"
     );
+}
+
+/// The documentation calls a setting obeyed: then some code outside the tables reads it, or a topic's setting that
+/// falls back to it.
+#[test]
+fn a_setting_said_to_be_obeyed_is_read_somewhere() {
+    let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut code = String::new();
+    read_sources(&crates, &mut code);
+    let behind_topics: BTreeSet<_> =
+        TOPIC.iter().flat_map(|row| row.synonyms()).map(|synonym| synonym.name).collect();
+    let unread: Vec<_> = all_rows()
+        .filter(|row| row.effect == Effect::Now && !behind_topics.contains(row.name))
+        .filter(|row| !code.contains(&format!(".{}()", row.accessor)))
+        // Read by name, before there are settings to ask.
+        .filter(|row| row.name != "broker.id")
+        .map(|row| row.name)
+        .collect();
+    assert_eq!(unread, Vec::<&str>::new());
+}
+
+/// The sources of all crates, without tests and tables.
+fn read_sources(directory: &std::path::Path, code: &mut String) {
+    for entry in std::fs::read_dir(directory).expect("the workspace is readable").flatten() {
+        let path = entry.path();
+        let name = entry.file_name();
+        if path.is_dir() && name != "tests" && name != "tables" {
+            read_sources(&path, code);
+        } else if path.extension().is_some_and(|it| it == "rs") && !name.to_string_lossy().contains("test") {
+            let text = std::fs::read_to_string(&path).expect("a source is text");
+            code.extend(text.chars().filter(|it| !it.is_whitespace()));
+        }
+    }
 }
