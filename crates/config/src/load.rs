@@ -51,7 +51,8 @@ impl Sources {
             settings.insert("log.dirs".to_owned(), directory);
         }
         adopt_relatives(&mut settings, &variables);
-        let mut warnings = settings.keys().filter_map(|name| warning(name)).collect::<Vec<_>>();
+        let mut warnings: Vec<String> = settings.keys().filter_map(|name| warning(name)).collect();
+        warnings.extend(without_effect_yet(&settings));
         let broker = BrokerConfig::new(settings)?;
         warnings.extend(broker.listeners().warnings.iter().cloned());
         Ok(Loaded { broker, warnings, cluster_id, create_topics })
@@ -95,18 +96,26 @@ fn warning(name: &str) -> Option<String> {
     if matches!(name, "inter.broker.protocol.version" | "log.message.format.version") {
         return Some(format!("{name} is ignored: it went with Kafka 4.0"));
     }
-    match tables::broker(name) {
-        Some((_, _, setting)) => match setting.effect {
-            Effect::Now | Effect::Accepted(_) => None,
-            Effect::Later => {
-                Some(format!("{name} is accepted and has no effect yet, see docs/configuration.md"))
-            }
-        },
-        None if name.starts_with("listener.name.") => {
-            Some(format!("{name} is accepted and has no effect yet, see docs/configuration.md"))
-        }
-        None => Some(format!("{name} is not a setting of this broker and is ignored{}", suggestion(name))),
+    if tables::broker(name).is_some() || is_of_one_listener(name) {
+        return None;
     }
+    Some(format!("{name} is not a setting of this broker and is ignored{}", suggestion(name)))
+}
+
+/// One line for all settings that a later release will obey: stock files are full of them.
+fn without_effect_yet(settings: &Overrides) -> Option<String> {
+    let later = |name: &&String| match tables::broker(name) {
+        Some((_, _, setting)) => setting.effect == Effect::Later,
+        None => is_of_one_listener(name),
+    };
+    let names: Vec<&str> = settings.keys().filter(later).map(String::as_str).collect();
+    (!names.is_empty())
+        .then(|| format!("accepted, without effect yet (see docs/configuration.md): {}", names.join(", ")))
+}
+
+/// Whether the name is that of a setting for one listener.
+fn is_of_one_listener(name: &str) -> bool {
+    name.starts_with("listener.name.")
 }
 
 /// The setting whose name is nearest, for a slip of the finger.

@@ -128,11 +128,22 @@ fn what_has_no_effect_warns_and_does_not_stop_a_start() {
             "confluent.support.metrics.enable=false",
             "confluent.support.metrics.enable is not a setting of this broker and is ignored",
         ),
-        ("super.users=User:a", "super.users is accepted and has no effect yet, see docs/configuration.md"),
+        ("super.users=User:a", "accepted, without effect yet (see docs/configuration.md): super.users"),
     ] {
         let loaded = Sources { set: vec![setting.into()], ..Sources::default() }.load().unwrap();
         assert_eq!(loaded.warnings, [want.to_owned()]);
     }
+}
+
+#[test]
+fn settings_of_later_releases_share_one_line() {
+    let set = ["socket.send.buffer.bytes=1", "max.connections=5", "listener.name.x.ssl.key.password=secret"];
+    let loaded = Sources { set: set.map(str::to_owned).into(), ..Sources::default() }.load().unwrap();
+    assert_eq!(
+        loaded.warnings,
+        ["accepted, without effect yet (see docs/configuration.md): listener.name.x.ssl.key.password, \
+          max.connections, socket.send.buffer.bytes"]
+    );
 }
 
 #[test]
