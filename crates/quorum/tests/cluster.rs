@@ -24,14 +24,21 @@ struct Member {
 struct Cluster {
     switch: Switch,
     voters: BTreeSet<NodeId>,
+    timers: Timers,
     members: BTreeMap<NodeId, Member>,
 }
 
 impl Cluster {
     async fn new(voters: impl IntoIterator<Item = u64>) -> Cluster {
+        // Slow, as a busy machine must not be taken for a dead one.
+        Cluster::with_timers(voters, Timers { heartbeat_ms: 40, election_min_ms: 200, election_max_ms: 400 })
+            .await
+    }
+
+    async fn with_timers(voters: impl IntoIterator<Item = u64>, timers: Timers) -> Cluster {
         let voters: BTreeSet<NodeId> = voters.into_iter().map(NodeId).collect();
-        let mut cluster =
-            Cluster { switch: Switch::default(), voters: voters.clone(), members: BTreeMap::new() };
+        let (switch, members) = (Switch::default(), BTreeMap::new());
+        let mut cluster = Cluster { switch, voters: voters.clone(), timers, members };
         for id in voters {
             cluster.start(id, TempDir::new().unwrap(), true).await;
         }
@@ -43,8 +50,7 @@ impl Cluster {
         let node = Node::open(NodeConfig {
             initial_voters,
             network: Some(self.switch.port(id)),
-            // Slow, as a busy machine must not be taken for a dead one.
-            timers: Timers { heartbeat_ms: 40, election_min_ms: 200, election_max_ms: 400 },
+            timers: self.timers,
             segment_bytes: 16 << 10,
             snapshot_entries: 100,
             keep_entries: 10,
@@ -219,13 +225,14 @@ async fn leader_that_is_cut_off_serves_no_reads_and_loses_what_was_not_committed
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heartbeats_confirm_a_leader_that_writes_nothing() {
     within_a_minute(async {
-        let cluster = Cluster::new(1..=3).await;
+        let timers = Timers { heartbeat_ms: 100, election_min_ms: 500, election_max_ms: 1000 };
+        let cluster = Cluster::with_timers(1..=3, timers).await;
         let leader = cluster.group(cluster.leader().await);
         let before = *leader.leader().borrow();
         let last = leader.status().last_index;
         // Each read needs a round of heartbeats: together they last longer than any lease.
         let begin = tokio::time::Instant::now();
-        while begin.elapsed() < Duration::from_millis(1500) {
+        while begin.elapsed() < Duration::from_millis(2500) {
             leader.read_index().await.unwrap();
         }
         assert_eq!((*leader.leader().borrow(), leader.status().last_index), (before, last));
@@ -236,14 +243,17 @@ async fn heartbeats_confirm_a_leader_that_writes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn evidence_of_death_elects_the_chosen_successor() {
     within_a_minute(async {
-        let mut cluster = Cluster::new(1..=3).await;
+        // So slow that only the evidence can have brought about the election.
+        let timers = Timers { heartbeat_ms: 100, election_min_ms: 2000, election_max_ms: 4000 };
+        let cluster = Cluster::with_timers(1..=3, timers).await;
         let dead = cluster.leader().await;
         let last = cluster.put_all(0..10).await;
         cluster.everybody_has(last).await;
-        cluster.kill(dead).await;
-        let successor = *cluster.members.keys().next().unwrap();
-        for member in cluster.members.values() {
-            member.group.leader_died(dead, successor).await.unwrap();
+        cluster.switch.cut(dead);
+        let survivors: Vec<NodeId> = cluster.voters.iter().copied().filter(|id| *id != dead).collect();
+        let successor = survivors[0];
+        for id in survivors {
+            cluster.group(id).leader_died(dead, successor).await.unwrap();
         }
         assert_eq!(cluster.leader().await, successor);
         cluster.put_all(10..11).await;
