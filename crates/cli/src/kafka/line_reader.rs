@@ -128,6 +128,8 @@ impl LineReader {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn reader(properties: &[&str]) -> Result<LineReader, Exception> {
@@ -168,6 +170,15 @@ mod tests {
         ] {
             let error = reader(properties).unwrap().read(line, 7).unwrap_err();
             assert_eq!(error, Exception::general(want), "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_read_or_refused(line in ".{0,40}|[a,:\t]{0,20}", key: bool, headers: bool, lenient: bool) {
+            let flags = [format!("parse.key={key}"), format!("parse.headers={headers}"), format!("ignore.error={lenient}")];
+            let reader = reader(&flags.each_ref().map(String::as_str)).unwrap();
+            prop_assert!(reader.read(&line, 1).is_ok() || !lenient);
         }
     }
 

@@ -114,6 +114,9 @@ pub fn from_line(line: &str) -> Result<NewRecord, String> {
 #[cfg(test)]
 mod tests {
     use milena_records::{BatchBuilder, BatchRecords, Compression, RecordHeader};
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -157,6 +160,27 @@ mod tests {
                     .collect(),
             };
             assert_eq!(from_line(&line), Ok(want), "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_record_comes_back_as_it_was(
+            key in option::of(vec(any::<u8>(), 0..20)),
+            value in option::of(vec(any::<u8>(), 0..20)),
+            headers in vec((".{0,5}", option::of(vec(any::<u8>(), 0..5))), 0..3),
+        ) {
+            let borrowed: Vec<_> = headers
+                .iter()
+                .map(|(key, value)| RecordHeader { key: key.as_bytes(), value: value.as_deref() })
+                .collect();
+            let read = from_line(&line_of(key.as_deref(), value.as_deref(), &borrowed)).unwrap();
+            prop_assert_eq!((read.key, read.value, read.headers), (key, value, headers));
+        }
+
+        #[test]
+        fn any_line_is_read_or_refused(line in ".{0,80}") {
+            let _ = from_line(&line);
         }
     }
 

@@ -202,6 +202,7 @@ fn placeholder(characters: &mut Peekable<Chars<'_>>) -> Result<Piece, String> {
 #[cfg(test)]
 mod tests {
     use milena_records::{BatchBuilder, BatchRecords, Compression, RecordHeader, TimestampType};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -217,7 +218,7 @@ mod tests {
         let consumed = Consumed { topic: "orders", partition: 3, leader_epoch: 7, timestamp_type, record };
         let mut out = Vec::new();
         format.write(&mut out, &consumed).unwrap();
-        Ok(String::from_utf8(out).unwrap())
+        Ok(String::from_utf8_lossy(&out).into_owned())
     }
 
     #[test]
@@ -232,6 +233,13 @@ mod tests {
             (r"\x41ü", "Aü"),
         ] {
             assert_eq!(print(format), Ok(want.to_owned()), "{format}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_format_prints_or_is_refused(format in ".{0,20}|(%[a-zA-Z%](\\{[a-z0-9]*\\}?)?|\\\\[a-z0-9]{0,3}){0,6}") {
+            let _ = print(&format);
         }
     }
 
