@@ -49,6 +49,16 @@ pub(crate) enum Started {
     Waiting(Pending),
 }
 
+impl Started {
+    /// Bytes of an answer that waits to be sent.
+    fn ready_bytes(&self) -> usize {
+        match self {
+            Self::Done(Outcome::Answer(slices)) => slices.iter().map(Bytes::len).sum(),
+            _ => 0,
+        }
+    }
+}
+
 /// Bounds of a connection.
 #[derive(Clone)]
 pub(crate) struct Limits {
@@ -58,6 +68,8 @@ pub(crate) struct Limits {
     pub(crate) max_idle: Duration,
     /// Bytes of requests in memory, of all connections together.
     pub(crate) budget: Budget,
+    /// Bytes of answers that may wait to be sent before further requests are started.
+    pub(crate) answer_bytes: usize,
 }
 
 /// Why a connection ended.
@@ -89,8 +101,9 @@ pub(crate) async fn serve(
         stream,
         frames: FrameReader::new(limits.request_max_bytes, &limits.budget),
         under_way: VecDeque::new(),
+        ready_bytes: 0,
         dispatcher,
-        max_idle: limits.max_idle,
+        limits,
     };
     let end = tokio::select! {
         end = connection.run() => end,
@@ -103,8 +116,10 @@ struct Connection {
     stream: TcpStream,
     frames: FrameReader,
     under_way: VecDeque<Started>,
+    /// Bytes of the answers in `under_way`.
+    ready_bytes: usize,
     dispatcher: Arc<Dispatcher>,
-    max_idle: Duration,
+    limits: Limits,
 }
 
 impl Connection {
@@ -119,9 +134,12 @@ impl Connection {
     /// Starts what is complete, sends what is ready, then waits for either more input or the oldest answer.
     async fn turn(&mut self) -> Result<(), End> {
         while self.under_way.len() < IN_FLIGHT
+            && self.ready_bytes < self.limits.answer_bytes
             && let Some(frame) = self.frames.next_frame()?
         {
-            self.under_way.push_back(self.dispatcher.start(frame));
+            let started = self.dispatcher.start(frame);
+            self.ready_bytes += started.ready_bytes();
+            self.under_way.push_back(started);
         }
         if self.send_ready().await? {
             return Ok(());
@@ -134,7 +152,7 @@ impl Connection {
                 outcome = settle(oldest) => *oldest = Started::Done(outcome),
                 filled = frames.fill(stream), if may_read => if !filled? { return Err(End::Client) },
             },
-            None => match tokio::time::timeout(self.max_idle, frames.fill(stream)).await {
+            None => match tokio::time::timeout(self.limits.max_idle, frames.fill(stream)).await {
                 Ok(filled) => {
                     if !filled? {
                         return Err(End::Client);
@@ -153,7 +171,10 @@ impl Connection {
         while let Some(Started::Done(_)) = self.under_way.front() {
             settled = true;
             match self.under_way.pop_front() {
-                Some(Started::Done(Outcome::Answer(answer))) => slices.extend(answer),
+                Some(Started::Done(Outcome::Answer(answer))) => {
+                    self.ready_bytes = self.ready_bytes.saturating_sub(answer.iter().map(Bytes::len).sum());
+                    slices.extend(answer);
+                }
                 Some(Started::Done(Outcome::Close(why))) => {
                     refused = Some(why);
                     break;

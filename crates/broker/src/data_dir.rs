@@ -172,6 +172,11 @@ impl DataDir {
         }
     }
 
+    /// Makes everything in the directory durable.
+    pub(crate) fn sync_all(&self) -> Result<(), Error> {
+        self.root.sync_all().map(drop)
+    }
+
     /// Writes all three checkpoints as of now.
     pub(crate) fn write_checkpoints<'a>(
         &self,

@@ -84,8 +84,8 @@ impl Dispatcher {
             return close("unsupported API or version");
         }
         let request = match AnyRequest::decode(key, header.api_version, &mut reader) {
-            Ok(request) if reader.remaining() == 0 => request,
-            Ok(_) => return close("bytes after the request"),
+            // Bytes behind the body are ignored, as in Kafka: librdkafka 2.16 sends some.
+            Ok(request) => request,
             Err(error) => {
                 debug!(api = %key, version = header.api_version, %error, "malformed request");
                 return close("malformed request");

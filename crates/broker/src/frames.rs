@@ -13,6 +13,9 @@ use crate::budget::{Budget, Charge};
 /// many to a read; of a large frame at most this much is moved once.
 const CHUNK: usize = 64 * 1024;
 
+/// Frames up to this size are given their room at once: a producer's default limit, with some to spare.
+const COMMON: usize = 1_200 * 1024;
+
 /// Width of the length prefix.
 const PREFIX: usize = 4;
 
@@ -61,7 +64,7 @@ impl FrameReader {
     pub(crate) async fn fill(&mut self, socket: &mut (impl AsyncRead + Unpin)) -> Result<bool, FrameError> {
         self.charge.settled().await;
         let wanted = match self.frame_size()? {
-            Some(size) => PREFIX + size - self.buffer.len(),
+            Some(size) => (PREFIX + size - self.buffer.len()).min(self.may_reserve(size)),
             None => CHUNK,
         };
         self.buffer.reserve(wanted);
@@ -72,6 +75,12 @@ impl FrameReader {
             (0, got) => Err(FrameError::Torn { got }),
             _ => Ok(true),
         }
+    }
+
+    /// Bytes to make room for, towards a frame of this size. A common one gets all its room at once. The room of
+    /// a very large one doubles as its bytes arrive, so that a length alone costs nothing.
+    fn may_reserve(&self, size: usize) -> usize {
+        if size <= COMMON { size + PREFIX } else { self.buffer.len().max(CHUNK) }
     }
 
     fn frame_size(&self) -> Result<Option<usize>, FrameError> {

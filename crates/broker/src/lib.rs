@@ -29,3 +29,8 @@ mod waiters;
 
 pub use listeners::ListenError;
 pub use server::{Server, StartError};
+
+/// The APIs that a broker answers, in the order of the table.
+pub fn served_apis() -> impl Iterator<Item = milena_wire::ApiKey> {
+    dispatch::served()
+}

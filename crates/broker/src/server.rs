@@ -204,6 +204,7 @@ impl Server {
             request_max_bytes: config.socket_request_max_bytes().max(0) as usize,
             max_idle: Duration::from_millis(config.connections_max_idle_ms().max(1) as u64),
             budget: Budget::new(config.request_memory_bytes().max(0) as usize),
+            answer_bytes: config.connection_memory_bytes().max(1) as usize,
         };
         for listener in bound {
             for socket in listener.sockets {
@@ -241,10 +242,11 @@ impl Quorum {
         let started = control.spawn(async move {
             let node = Node::open(config).await?;
             let committed = Committed::new();
-            let cluster = node.start(GroupId::CLUSTER, ClusterMachine::new(committed.clone())).await?;
             let (groups, answers) = (Arc::default(), Answers::default());
-            let machine = GroupMachine::new(Arc::clone(&groups), answers.clone());
-            let coordination = node.start(GroupId::COORDINATION, machine).await?;
+            let (cluster, coordination) = tokio::try_join!(
+                node.start(GroupId::CLUSTER, ClusterMachine::new(committed.clone())),
+                node.start(GroupId::COORDINATION, GroupMachine::new(Arc::clone(&groups), answers.clone())),
+            )?;
             Ok(Self { node, cluster, committed, coordination, groups, answers })
         });
         started.await.expect("starting the quorum does not panic")

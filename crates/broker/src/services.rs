@@ -91,7 +91,9 @@ impl Services {
                 }
             }
         }
-        if let Err(error) = self.data_dir.write_checkpoints(offsets.into_iter()) {
+        let synced =
+            self.data_dir.sync_all().and_then(|()| self.data_dir.write_checkpoints(offsets.into_iter()));
+        if let Err(error) = synced {
             warn!(%error, "checkpoints not written");
             return false;
         }

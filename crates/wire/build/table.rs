@@ -59,6 +59,13 @@ $keys
         }
     }
 
+    /// The $what of an API with every field at its default.
+    pub fn default_of(key: ApiKey) -> Self {
+        match key {
+$defaults
+        }
+    }
+
     /// Reads the body of a $what, leaving bytes after it in the reader.
     pub fn decode(key: ApiKey, version: i16, r: &mut Reader) -> Result<Self, DecodeError> {
         match key {
@@ -130,7 +137,11 @@ fn any(apis: &[Api], role: Role) -> String {
     let decode = lines(apis, |api| {
         format!("            ApiKey::{0} => {1}::decode(r, version).map({any}::{0}),", api.name, path(api))
     });
+    let defaults = lines(apis, |api| {
+        format!("            ApiKey::{0} => {any}::{0}({1}::default()),", api.name, path(api))
+    });
     let from = lines(apis, |api| fill(FROM, &[("path", &path(api)), ("Any", any), ("api", &api.name)]));
     let any = [("what", what), ("Any", any), ("variants", &variants), ("keys", &keys)];
-    fill(ANY, &[&any[..], &[("decode", &decode), ("encode", &encode)]].concat()) + &from
+    fill(ANY, &[&any[..], &[("decode", &decode), ("encode", &encode), ("defaults", &defaults)]].concat())
+        + &from
 }

@@ -22,6 +22,7 @@ pub(crate) async fn answer(
     for topic in request.topics {
         let partitions = topic.partitions.iter().map(|it| ReassignablePartitionResponse {
             partition_index: it.partition_index,
+            error_message: None,
             ..Default::default()
         });
         let partitions = partitions.collect::<Vec<_>>();
@@ -39,6 +40,7 @@ pub(crate) async fn answer(
         .await;
     let mut response = AlterPartitionReassignmentsResponse {
         allow_replication_factor_change: allow,
+        error_message: None,
         responses: topics,
         ..Default::default()
     };

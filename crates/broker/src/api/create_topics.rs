@@ -28,7 +28,7 @@ pub(crate) async fn answer(services: Arc<Services>, request: CreateTopicsRequest
         Ok(answer) => answer
             .into_iter()
             .map(|(name, outcome)| match outcome {
-                Ok(created) => succeeded(&services, name, &created, request.validate_only),
+                Ok(created) => succeeded(&services, name, &created),
                 Err(refusal) => failed(name.into(), &Explained::from(&refusal)),
             })
             .collect(),
@@ -56,12 +56,7 @@ fn new_topic(topic: &CreatableTopic) -> NewTopic {
     }
 }
 
-fn succeeded(
-    services: &Services,
-    name: String,
-    created: &CreatedTopic,
-    validate_only: bool,
-) -> CreatableTopicResult {
+fn succeeded(services: &Services, name: String, created: &CreatedTopic) -> CreatableTopicResult {
     let configs = describe::topic(&created.overrides, &services.settings());
     let configs = configs.into_iter().map(|entry| CreatableTopicConfigs {
         name: entry.name.into(),
@@ -72,8 +67,8 @@ fn succeeded(
     });
     CreatableTopicResult {
         name: name.into(),
-        // Nothing has this id when nothing was created.
-        topic_id: if validate_only { Default::default() } else { created.id },
+        topic_id: created.id,
+        error_message: None,
         num_partitions: created.partitions,
         replication_factor: created.replication_factor,
         configs: Some(configs.collect()),

@@ -7,6 +7,7 @@ use milena_wire::describe_groups::{
 };
 use milena_wire::{ErrorCode, Text};
 
+use crate::authorized;
 use crate::coordination::Coordination;
 use crate::dispatch::Context;
 use crate::error::group_code;
@@ -17,11 +18,12 @@ pub(crate) async fn answer(
     context: Context,
     request: DescribeGroupsRequest,
 ) -> DescribeGroupsResponse {
+    let operations_asked = request.include_authorized_operations;
     let names = request.groups.iter().map(|name| name.to_string()).collect();
     let groups = match coordination.describe(names).await {
         Ok(described) => {
             let described = request.groups.into_iter().zip(described);
-            described.map(|(name, found)| one(&context, name, found)).collect()
+            described.map(|(name, found)| one(&context, operations_asked, name, found)).collect()
         }
         Err(refusal) => {
             let error_code = group_code(refusal).code();
@@ -32,7 +34,12 @@ pub(crate) async fn answer(
     DescribeGroupsResponse { groups, ..Default::default() }
 }
 
-fn one(context: &Context, group_id: Text, found: Option<Description>) -> DescribedGroup {
+fn one(
+    context: &Context,
+    operations_asked: bool,
+    group_id: Text,
+    found: Option<Description>,
+) -> DescribedGroup {
     let Some(group) = found else {
         let tells_absence = context.version >= 6;
         return DescribedGroup {
@@ -57,6 +64,7 @@ fn one(context: &Context, group_id: Text, found: Option<Description>) -> Describ
         protocol_type: group.protocol_type.into(),
         protocol_data: group.protocol_name.into(),
         members: members.collect(),
+        authorized_operations: if operations_asked { authorized::GROUP } else { authorized::NOT_ASKED },
         ..Default::default()
     }
 }

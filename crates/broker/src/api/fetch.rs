@@ -27,7 +27,8 @@ struct Plan {
     min_bytes: usize,
     max_bytes: usize,
     read_committed: bool,
-    /// Below version 10 a client does not know zstd and is told so instead of getting it (FE-15).
+    /// Below version 10 a client does not know zstd. It is told so of topics whose `compression.type` is zstd;
+    /// of others it gets what their producers sent, as in Kafka (FE-15).
     knows_zstd: bool,
 }
 
@@ -184,11 +185,11 @@ impl Plan {
             Ok(hosted) => hosted,
             Err(code) => return failed(plan.index, *code),
         };
+        if !self.knows_zstd && hosted.is_stored_as_zstd() {
+            return failed(plan.index, ErrorCode::UnsupportedCompressionType);
+        }
         let from = FetchFrom { max_bytes: plan.from.max_bytes.min(room), ..plan.from };
         match hosted.fetch(&from, self.read_committed, at_least_one) {
-            Ok(fetched) if !self.knows_zstd && fetched.holds_zstd() => {
-                failed(plan.index, ErrorCode::UnsupportedCompressionType)
-            }
             Ok(fetched) => self.succeeded(plan.index, fetched),
             Err(refusal) => refused(plan.index, &refusal),
         }
@@ -218,6 +219,7 @@ fn failed(index: i32, code: ErrorCode) -> PartitionData {
         partition_index: index,
         error_code: code.code(),
         high_watermark: -1,
+        aborted_transactions: None,
         records: Some(Records::empty()),
         ..Default::default()
     }

@@ -48,11 +48,9 @@ fn find(services: &Services, context: &Context, key_type: i8, key: Text) -> Coor
     match key_type {
         GROUP => {}
         TRANSACTION => {
-            return failed(
-                key,
-                ErrorCode::InvalidRequest,
-                "transactions are not served by this version of Milena",
-            );
+            // A code that every client takes as final, where others make them ask again for ever.
+            let code = ErrorCode::TransactionalIdAuthorizationFailed;
+            return failed(key, code, "transactions are not served by this version of Milena");
         }
         _ => return failed(key, ErrorCode::InvalidRequest, "unknown coordinator key type"),
     }

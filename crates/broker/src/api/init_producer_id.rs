@@ -12,9 +12,11 @@ pub(crate) async fn answer(ids: ProducerIds, request: InitProducerIdRequest) -> 
         producer_epoch: -1,
         ..Default::default()
     };
-    if request.transactional_id.is_some() {
-        // Empty is never valid; others need the transaction coordinator, which is not served yet.
-        return failed(ErrorCode::InvalidRequest);
+    match request.transactional_id.as_deref() {
+        None => {}
+        Some("") => return failed(ErrorCode::InvalidRequest),
+        // They need the transaction coordinator, which is not served yet; this code ends the attempt.
+        Some(_) => return failed(ErrorCode::TransactionalIdAuthorizationFailed),
     }
     match ids.next().await {
         Ok(producer_id) => InitProducerIdResponse { producer_id, ..Default::default() },

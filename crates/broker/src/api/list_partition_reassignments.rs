@@ -31,5 +31,5 @@ pub(crate) fn answer(
             removing_replicas: ids(ongoing.removing),
         });
     }
-    ListPartitionReassignmentsResponse { topics, ..Default::default() }
+    ListPartitionReassignmentsResponse { error_message: None, topics, ..Default::default() }
 }

@@ -125,6 +125,8 @@ fn one(
     if let Some(topic) = topic {
         return found(image, context, topic, operations);
     }
+    let is_invalid = asked.name.as_ref().is_some_and(|name| milena_metadata::names::fault(name).is_some());
+    let unknown = if is_invalid { ErrorCode::InvalidTopicException } else { unknown };
     let refused =
         |name: &Text| refused.iter().find(|(refused, _)| **refused == **name).map(|(_, code)| *code);
     MetadataResponseTopic {

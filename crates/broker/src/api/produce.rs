@@ -19,12 +19,33 @@ use crate::dispatch::{Answer, Context};
 use crate::hosted::{Acks, Appended, Hosted, ProduceRefusal};
 use crate::partitions::{Partitions, TopicRef};
 
+/// The client id that may write to internal topics, as in Kafka.
+const ADMIN_CLIENT: &str = "__admin_client";
+
 /// Batches that are written but not yet on enough replicas.
 struct Parked {
     topic: usize,
     partition: usize,
     hosted: Arc<Hosted>,
     appended: Appended,
+}
+
+impl Parked {
+    /// Waits for disk and replicas, as far as the topic and the request ask for them.
+    async fn settled(&self, acks: Option<Acks>, timeout: Duration) -> ErrorCode {
+        if self.appended.must_flush {
+            match self.hosted.flushed(&self.appended).await {
+                ErrorCode::None => {}
+                code => return code,
+            }
+        }
+        match acks {
+            Some(Acks::All) if !self.appended.replicated => {
+                self.hosted.replicated(&self.appended, timeout).await
+            }
+            _ => ErrorCode::None,
+        }
+    }
 }
 
 /// Appends at once; answers at once too unless replicas must be waited for.
@@ -46,11 +67,17 @@ pub(crate) fn start(
     }
     let mut response = ProduceResponse { responses, ..Default::default() };
     match acks {
-        Some(Acks::None) => Started::Done(silence(&response)),
+        Some(Acks::None) => {
+            // Nobody waits, but `flush.messages` holds all the same.
+            for it in parked {
+                tokio::spawn(async move { it.hosted.flushed(&it.appended).await });
+            }
+            Started::Done(silence(&response))
+        }
         _ if parked.is_empty() => answer.now(response),
         _ => answer.later(async move {
             for wait in parked {
-                let code = wait.hosted.replicated(&wait.appended, timeout).await;
+                let code = wait.settled(acks, timeout).await;
                 let slot = &mut response.responses[wait.topic].partition_responses[wait.partition];
                 if code != ErrorCode::None {
                     *slot = failed(slot.index, code, None);
@@ -83,19 +110,19 @@ fn append_topic(
         let index = data.index;
         let response = match acks {
             None => failed(index, ErrorCode::InvalidRequiredAcks, None),
-            Some(acks) => match partitions.find(&reference, index) {
+            Some(acks) => match find(partitions, context, &reference, index) {
                 Err(code) => failed(index, code, None),
                 Ok(hosted) => {
                     let batch = data.records.map(Records::into_bytes).unwrap_or_default();
                     match hosted.append(batch, acks, zstd_allowed) {
                         Ok(appended) => {
                             let response = succeeded(index, &appended);
-                            if acks == Acks::All && !appended.replicated {
+                            if appended.must_flush || (acks == Acks::All && !appended.replicated) {
                                 park(partition_responses.len(), hosted, appended);
                             }
                             response
                         }
-                        Err(refusal) => refused(index, refusal),
+                        Err(refusal) => refused(index, &hosted, refusal),
                     }
                 }
             },
@@ -103,6 +130,20 @@ fn append_topic(
         partition_responses.push(response);
     }
     TopicProduceResponse { name: topic.name, topic_id: topic.topic_id, partition_responses }
+}
+
+/// The partition, unless it is of a topic that only brokers write to (PR-10).
+fn find(
+    partitions: &Partitions,
+    context: &Context,
+    topic: &TopicRef,
+    index: i32,
+) -> Result<Arc<Hosted>, ErrorCode> {
+    let hosted = partitions.find(topic, index)?;
+    if milena_metadata::names::is_internal(&hosted.topic) && *context.client_id != *ADMIN_CLIENT {
+        return Err(ErrorCode::InvalidTopicException);
+    }
+    Ok(hosted)
 }
 
 fn succeeded(index: i32, appended: &Appended) -> PartitionProduceResponse {
@@ -125,8 +166,11 @@ fn failed(index: i32, code: ErrorCode, message: Option<String>) -> PartitionProd
     }
 }
 
-fn refused(index: i32, refusal: ProduceRefusal) -> PartitionProduceResponse {
+fn refused(index: i32, hosted: &Hosted, refusal: ProduceRefusal) -> PartitionProduceResponse {
     let mut response = failed(index, refusal.code(), refusal.message());
+    if refusal.is_about_content() {
+        response.log_start_offset = hosted.log_start().0;
+    }
     response.record_errors = refusal
         .record_errors()
         .iter()

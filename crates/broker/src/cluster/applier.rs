@@ -9,6 +9,7 @@ use milena_config::TopicConfig;
 use milena_group::TopicId;
 use milena_metadata::{BrokerId, Delta, Image, Partition, PartitionChanged, Resource, Topic};
 use milena_partition::Leadership;
+use milena_wire::Uuid;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -48,10 +49,17 @@ impl Applier {
             }
         });
         self.view.publish(image);
+        let data_dir = Arc::clone(&self.data_dir);
+        std::thread::spawn(move || data_dir.clear_leftovers());
     }
 
     /// Follows the committed image until `shutdown`.
     pub(crate) async fn run(self: Arc<Self>, coordination: Coordination, shutdown: CancellationToken) {
+        // A crash between a topic's deletion and that of its offsets leaves the latter behind.
+        let orphans = coordination.topics_except(|id| self.view.topic_by_id(Uuid(id.0)).is_some());
+        if !orphans.is_empty() {
+            coordination.topics_deleted(orphans).await;
+        }
         let mut changes = self.committed.changes();
         changes.mark_changed();
         loop {

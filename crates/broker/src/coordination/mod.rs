@@ -120,6 +120,13 @@ impl Coordination {
         }
     }
 
+    /// Topics with committed offsets that are not among the known ones.
+    pub(crate) fn topics_except(&self, is_known: impl Fn(&TopicId) -> bool) -> Vec<TopicId> {
+        let mut topics: Vec<_> = self.groups.read().unwrap().topic_ids().into_iter().collect();
+        topics.retain(|id| !is_known(id));
+        topics
+    }
+
     /// These topics are gone; their committed offsets go too.
     pub(crate) async fn topics_deleted(&self, topics: Vec<TopicId>) {
         let _ = self.calls.send(Call::Notice(Event::TopicsDeleted(topics))).await;
@@ -168,8 +175,8 @@ impl Coordination {
     }
 }
 
-/// Tells the coordinator that nobody waits any more when a connection goes away in the middle of a request,
-/// so that what was not yet proposed cannot overtake the client's next attempt (G10).
+/// Tells the coordinator that nobody waits any more when a connection goes away in the middle of a request, so
+/// that a parked join does not hold up a rebalance. Commits stay in their queue, which keeps their order (G10).
 struct Abandon<'a> {
     calls: &'a mpsc::Sender<Call>,
     id: Option<RequestId>,

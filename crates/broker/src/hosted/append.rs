@@ -8,7 +8,8 @@ use bytes::Bytes;
 use milena_config::{CompressionType, TopicConfig};
 use milena_partition::{AppendRefusal, SequenceRefusal, SequenceVerdict};
 use milena_records::{
-    Compression, Invalid, LeaderEpoch, Level, Offset, RecordError, Rules, TimestampType, Validated,
+    BatchFault, Compression, Invalid, LeaderEpoch, Level, Offset, RecordError, Rules, TimestampType,
+    Validated,
 };
 use milena_wire::ErrorCode;
 use tracing::error;
@@ -55,6 +56,8 @@ pub(crate) struct Appended {
     pub(crate) leader_epoch: LeaderEpoch,
     /// Whether all in-sync replicas have it already.
     pub(crate) replicated: bool,
+    /// `flush.messages` asks for a flush before this batch is acknowledged.
+    pub(crate) must_flush: bool,
 }
 
 /// Why a batch was not appended.
@@ -97,7 +100,7 @@ impl ProduceRefusal {
                 SequenceRefusal::TransactionOpen { .. } => ErrorCode::InvalidTxnState,
             },
             Self::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
-            Self::Transactional => ErrorCode::InvalidTxnState,
+            Self::Transactional => ErrorCode::TransactionalIdAuthorizationFailed,
             Self::Storage => ErrorCode::KafkaStorageError,
             Self::Closed => ErrorCode::NotLeaderOrFollower,
         }
@@ -108,6 +111,22 @@ impl ProduceRefusal {
         match self {
             Self::Replica(AppendRefusal::NotLeader { .. }) | Self::Closed => None,
             _ => Some(self.to_string()),
+        }
+    }
+
+    /// Whether the batch was well-formed and refused for its content: then Kafka tells the log start offset
+    /// with the error.
+    pub(crate) fn is_about_content(&self) -> bool {
+        match self {
+            Self::Batch(Invalid::RejectedRecords(_) | Invalid::InvalidTimestamp(_)) => true,
+            Self::Batch(Invalid::InvalidRecord(fault)) => !matches!(
+                fault,
+                BatchFault::Header(_)
+                    | BatchFault::Cut { .. }
+                    | BatchFault::SeveralBatches
+                    | BatchFault::BaseOffset(_)
+            ),
+            _ => false,
         }
     }
 
@@ -143,8 +162,10 @@ impl Hosted {
         self.with(|state| state.replica.check_append(acks == Acks::All)).ok_or(ProduceRefusal::Closed)??;
         let now = clock::unix_ms();
         let validated = self.validate(&batch, now, zstd_allowed)?;
-        let appended =
-            self.with(|state| state.append(validated, acks, now)).ok_or(ProduceRefusal::Closed)??;
+        let flush_messages = self.config.load().flush_messages();
+        let appended = self
+            .with(|state| state.append(validated, acks, flush_messages, now))
+            .ok_or(ProduceRefusal::Closed)??;
         self.touched.store(true, Ordering::Relaxed);
         self.waiters.wake();
         Ok(appended)
@@ -179,6 +200,29 @@ impl Hosted {
         }
     }
 
+    /// Waits until a batch is on disk. Whoever comes while a flush runs shares the next one.
+    pub(crate) async fn flushed(self: &Arc<Self>, appended: &Appended) -> ErrorCode {
+        let _turn = self.flushing.lock().await;
+        let needed = self.with(|state| state.log.recovery_point() < appended.end);
+        let flush = match needed {
+            Some(true) => self.due_flush(true),
+            Some(false) => return ErrorCode::None,
+            None => return ErrorCode::NotLeaderOrFollower,
+        };
+        let run = |flush: milena_log::FlushHandle| tokio::task::spawn_blocking(move || flush.run());
+        match flush.map(run) {
+            Some(running) => match running.await {
+                Ok(Ok(_)) => ErrorCode::None,
+                Ok(Err(error)) => {
+                    error!(%error, "flush failed");
+                    ErrorCode::KafkaStorageError
+                }
+                Err(_) => ErrorCode::KafkaStorageError,
+            },
+            None => ErrorCode::KafkaStorageError,
+        }
+    }
+
     /// Waits until a batch is on all in-sync replicas, at most `timeout`. Anything but `None` leaves open
     /// whether it will be: it is in the leader's log.
     pub(crate) async fn replicated(self: &Arc<Self>, appended: &Appended, timeout: Duration) -> ErrorCode {
@@ -200,7 +244,13 @@ impl Hosted {
 }
 
 impl State {
-    fn append(&mut self, validated: Validated, acks: Acks, now: i64) -> Result<Appended, ProduceRefusal> {
+    fn append(
+        &mut self,
+        validated: Validated,
+        acks: Acks,
+        flush_messages: i64,
+        now: i64,
+    ) -> Result<Appended, ProduceRefusal> {
         self.replica.check_append(acks == Acks::All)?;
         let leader_epoch = self.replica.leadership().leader_epoch;
         let log_append_time = match validated.header.timestamp_type() {
@@ -216,6 +266,7 @@ impl State {
                 log_start: self.log.log_start(),
                 leader_epoch,
                 replicated: self.replica.high_watermark() >= end,
+                must_flush: self.unflushed >= flush_messages,
             });
         }
         let record_count = validated.record_count;
@@ -244,6 +295,7 @@ impl State {
             log_start: self.log.log_start(),
             leader_epoch,
             replicated: self.replica.high_watermark() >= info.log_end,
+            must_flush: self.unflushed >= flush_messages,
         })
     }
 

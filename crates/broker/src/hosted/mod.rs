@@ -37,6 +37,8 @@ pub(crate) struct Hosted {
     config: ArcSwap<TopicConfig>,
     /// `None` once it is deleted from the cluster, or closed for shutdown: nothing is served any more.
     state: Mutex<Option<State>>,
+    /// Held by the request that flushes; those who wait for it find their batch on disk.
+    flushing: tokio::sync::Mutex<()>,
     /// Has been appended to since the last look at retention, flush and checkpoints.
     touched: AtomicBool,
 }
@@ -70,6 +72,7 @@ impl Hosted {
             waiters: Waiters::default(),
             config: ArcSwap::new(config),
             state: Mutex::new(Some(state)),
+            flushing: tokio::sync::Mutex::default(),
             touched: AtomicBool::new(true),
         }
     }
@@ -90,6 +93,16 @@ impl Hosted {
     /// What idempotent producers have here, for DescribeProducers.
     pub(crate) fn producers(&self) -> Vec<ProducerEntry> {
         self.with(|state| state.producers.entries()).unwrap_or_default()
+    }
+
+    /// Whether the topic's `compression.type` is zstd, whatever producers send.
+    pub(crate) fn is_stored_as_zstd(&self) -> bool {
+        self.config.load().compression_type() == milena_config::CompressionType::Zstd
+    }
+
+    /// First offset that can be read; -1 once it is closed.
+    pub(crate) fn log_start(&self) -> Offset {
+        self.with(|state| state.log.log_start()).unwrap_or(Offset::NONE)
     }
 
     /// Bytes on disk.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use milena_log::{ReadError, ReadPlan};
 use milena_partition::{EpochRefusal, Role};
-use milena_records::{Compression, LeaderEpoch, Offset, batches};
+use milena_records::{LeaderEpoch, Offset};
 use milena_wire::ErrorCode;
 use tracing::error;
 
@@ -30,14 +30,6 @@ pub(crate) struct Fetched {
     pub(crate) log_start: Offset,
     /// The client's last epoch ended earlier here than it thinks: largest common epoch and its end.
     pub(crate) diverging: Option<(LeaderEpoch, Offset)>,
-}
-
-impl Fetched {
-    /// Whether a batch is compressed with zstd, which old clients cannot read.
-    pub(crate) fn holds_zstd(&self) -> bool {
-        let mut headers = batches(&self.records).flatten().map(|(header, _)| header);
-        headers.any(|header| header.compression() == Compression::Zstd)
-    }
 }
 
 /// Why nothing is read.
@@ -175,7 +167,7 @@ impl State {
             high_watermark: self.replica.high_watermark(),
             last_stable_offset: self.last_stable_offset(),
             log_start: self.log.log_start(),
-            diverging: self.divergence(from),
+            diverging: self.divergence(from)?,
         };
         if fetched.diverging.is_some() {
             return Ok((fetched, None));
@@ -208,7 +200,11 @@ impl State {
             }
             OffsetQuery::Earliest => {
                 let start = self.log.log_start();
-                return Ok(FoundOffset { timestamp: -1, offset: start.0, leader_epoch: epoch_of(start) });
+                // An empty log has no epochs yet; its first record will have the present one.
+                let is_empty = start == self.log.log_end();
+                let leader_epoch =
+                    if is_empty { self.replica.leadership().leader_epoch.0 } else { epoch_of(start) };
+                return Ok(FoundOffset { timestamp: -1, offset: start.0, leader_epoch });
             }
             OffsetQuery::LatestTiered => return Ok(FoundOffset::NONE),
             OffsetQuery::Timestamp(time) => self.log.offset_for_timestamp(time, upper)?,
@@ -241,13 +237,14 @@ impl State {
     }
 
     /// Where the client's last epoch ends here, if that is before what it has (FE-9).
-    fn divergence(&self, from: &FetchFrom) -> Option<(LeaderEpoch, Offset)> {
+    /// An epoch that was never here is out of range.
+    fn divergence(&self, from: &FetchFrom) -> Result<Option<(LeaderEpoch, Offset)>, FetchRefusal> {
         if from.last_fetched_epoch < 0 {
-            return None;
+            return Ok(None);
         }
         let asked = LeaderEpoch(from.last_fetched_epoch);
-        let (epoch, end) = self.end_of_epoch(asked)?;
-        (epoch < asked || end.0 < from.offset).then_some((epoch, end))
+        let (epoch, end) = self.end_of_epoch(asked).ok_or(FetchRefusal::OutOfRange)?;
+        Ok((epoch < asked || end.0 < from.offset).then_some((epoch, end)))
     }
 
     fn end_of_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {

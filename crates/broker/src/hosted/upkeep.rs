@@ -127,12 +127,13 @@ impl Hosted {
         })
     }
 
-    /// Stops serving and makes everything durable. Returns the last values for the checkpoints.
+    /// Stops serving and writes what is left to write; making it durable is the caller's, once for all
+    /// partitions. Returns the last values for the checkpoints.
     pub(crate) fn close(&self) -> Result<Option<Checkpointed>, Error> {
         let Some(state) = self.state.lock().unwrap().take() else { return Ok(None) };
         let log_start = state.log.log_start();
         let high_watermark = state.replica.high_watermark();
-        let recovery_point = state.log.close(&state.producers.entries())?;
+        let recovery_point = state.log.close_unsynced(&state.producers.entries())?;
         self.waiters.wake();
         Ok(Some(Checkpointed { recovery_point, log_start, high_watermark }))
     }
