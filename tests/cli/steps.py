@@ -5,7 +5,10 @@ import dataclasses
 
 @dataclasses.dataclass
 class Step:
-    """One call. `setup` steps run even if others are chosen; `unordered` output comes in Java's order of a hash table."""
+    """One call. `setup` steps run even if others are chosen; `unordered` output comes in Java's order of a hash table.
+
+    From the first step that `needs_members` on, the groups `{}-live` have a member each.
+    """
 
     tool: str
     arguments: list
@@ -13,6 +16,7 @@ class Step:
     connects: bool = True
     setup: bool = False
     unordered: bool = False
+    needs_members: bool = False
 
 
 def step(tool, line, **more):
@@ -156,6 +160,13 @@ STEPS = [
     groups("--delete-offsets --group {}-group --topic nothing"),
     groups("--delete --group {}-group"),
     groups("--delete --group {}-group"),
+    groups("--describe --group {}-live --members", needs_members=True),
+    groups("--describe --group {}-live --members --verbose", needs_members=True),
+    groups("--describe --group {}-live --state", needs_members=True),
+    groups("--list --state stable", needs_members=True, unordered=True),
+    groups("--reset-offsets --group {}-live --topic {}-lines --to-earliest --execute", needs_members=True),
+    groups("--delete --group {}-live", needs_members=True),
+    groups("--delete-offsets --group {}-live --topic {}-lines", needs_members=True),
     groups("--validate-regex foo.*", connects=False),
     groups("--list --bogus"),
     groups("--list --describe --group g"),
