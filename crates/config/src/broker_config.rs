@@ -34,12 +34,13 @@ impl Layer {
 
 impl BrokerConfig {
     /// The settings a broker starts with. Unknown names are kept (clients can read them) and otherwise ignored.
-    pub fn new(start: Overrides) -> Result<Self, StartError> {
+    pub fn new(mut start: Overrides) -> Result<Self, StartError> {
         for (name, text) in &start {
             if let Some((_, _, setting)) = tables::broker(name) {
                 setting.parse(text)?;
             }
         }
+        name_node_twice(&mut start);
         let layers = [Overrides::new(), Overrides::new(), start];
         let values = values(&layers);
         let mut config = Self { values, layers: Arc::new(layers), listeners: Arc::new(Listeners::default()) };
@@ -102,12 +103,15 @@ impl BrokerConfig {
         &self.listeners
     }
 
+    /// Number of this node, unique in the cluster.
+    pub fn node_id(&self) -> i32 {
+        self.configured_node_id().expect("a broker is not made without node.id")
+    }
+
     /// Data directories, in the order given: `log.dirs`, else `log.dir`.
     pub fn data_dirs(&self) -> Vec<&str> {
-        match self.log_dirs() {
-            Some(dirs) if !dirs.is_empty() => dirs.iter().map(String::as_str).collect(),
-            _ => vec![self.log_dir()],
-        }
+        let dirs = self.log_dirs().filter(|dirs| !dirs.is_empty()).unwrap_or_else(|| self.log_dir());
+        dirs.iter().map(String::as_str).collect()
     }
 
     /// Rack of this broker, if one was set.
@@ -191,6 +195,14 @@ impl BrokerConfig {
 /// Whether `name` may change at run time. Unknown names may: they are stored and shown.
 fn is_dynamic(name: &str) -> bool {
     tables::broker(name).is_none_or(|(_, _, setting)| setting.scope != Scope::ReadOnly)
+}
+
+/// Gives `node.id` and its older name `broker.id` one value: Kafka's clients read either. Whoever gives none is node 1.
+fn name_node_twice(start: &mut Overrides) {
+    let older = start.get("broker.id").filter(|id| id.trim() != "-1");
+    let id = start.get("node.id").or(older).cloned().unwrap_or_else(|| "1".to_owned());
+    start.insert("node.id".to_owned(), id.clone());
+    start.insert("broker.id".to_owned(), id);
 }
 
 /// The values in force for all rows.

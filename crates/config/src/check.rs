@@ -19,7 +19,7 @@ pub enum Check {
     OneOfAnyCase(&'static [&'static str]),
     /// List of these texts without repetition; may be empty.
     Members(&'static [&'static str]),
-    /// A text with something in it.
+    /// A text or list with something in it.
     NotEmpty,
     /// -1 for the codec's own default, or 1 to 9.
     GzipLevel,
@@ -54,6 +54,7 @@ impl Check {
             }
             (Self::Members(valid), Value::List(list)) => check_members(name, valid, list),
             (Self::NotEmpty, Value::Text(it)) if it.is_empty() => refuse("String must be non-empty".into()),
+            (Self::NotEmpty, Value::List(it)) if it.is_empty() => refuse("List must be non-empty".into()),
             (Self::GzipLevel, Value::Long(it)) if *it != -1 && !(1..=9).contains(it) => {
                 refuse("Value must be between 1 and 9 or equal to -1".into())
             }

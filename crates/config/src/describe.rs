@@ -1,7 +1,8 @@
 //! Entries of DescribeConfigs, and of the configs in a CreateTopics answer (test ids CF-1 to CF-3).
 
 use crate::tables::{self, resources, topic::TOPIC};
-use crate::{BrokerConfig, ConfigType, Layer, Overrides, Scope, Setting};
+use crate::topic_config::from_broker;
+use crate::{BrokerConfig, ConfigType, Layer, Overrides, Scope, Setting, Value};
 
 /// Where a value was set; the discriminant is the code on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,17 +71,16 @@ pub fn client_metrics(overrides: &Overrides, broker: &BrokerConfig) -> Vec<Entry
     resource(resources::client_metrics::CLIENT_METRICS, Source::ClientMetrics, overrides, broker)
 }
 
-/// All settings of this broker, by name; also those it was given and does not know.
+/// All settings of this broker, by name; also those it was given and does not know. Those that Kafka keeps to itself
+/// ([`tables::SHOWN_WHEN_SET`]) appear when somebody set them.
 pub fn broker(broker: &BrokerConfig) -> Vec<Entry> {
     let mut entries: Vec<Entry> = tables::BROKER
         .iter()
         .flat_map(|(_, rows)| rows.iter())
+        .filter(|row| broker.is_set(row.name) || !tables::SHOWN_WHEN_SET.contains(&row.name))
         .map(|row| {
-            let synonyms = names_behind(row.name)
-                .iter()
-                .flat_map(|name| broker_places(name, broker))
-                .collect::<Vec<_>>();
-            entry(row, by_source(synonyms), row.scope == Scope::ReadOnly)
+            let value = row.default.map(str::to_owned);
+            entry(row, broker_places(row.name, broker), value, row.scope == Scope::ReadOnly)
         })
         .collect();
     entries.extend(unknown(broker));
@@ -122,27 +122,23 @@ fn resource(rows: &[Setting], source: Source, overrides: &Overrides, broker: &Br
             let own = overrides.get(row.name).filter(|text| row.parse(text).is_ok()).map(|text| {
                 SynonymEntry { name: row.name.to_owned(), value: Some(text.trim().to_owned()), source }
             });
-            let behind =
-                row.synonyms().iter().flat_map(|synonym| broker_places(synonym.name, broker)).collect();
-            let mut places: Vec<SynonymEntry> = own.into_iter().chain(by_source(behind)).collect();
+            let behind = row.synonyms().first().map(|synonym| broker_places(synonym.name, broker));
+            let mut places: Vec<SynonymEntry> = own.into_iter().chain(behind.into_iter().flatten()).collect();
             if row.synonyms().is_empty() && source != Source::Topic {
                 places.extend(default_place(row));
             }
-            entry(row, places, false)
+            entry(row, places, inherited(row, broker), false)
         })
         .collect();
     entries.sort_by(|one, other| one.name.cmp(&other.name));
     entries
 }
 
-/// A row with the places that set it; its value is the first one's, in the row's own unit.
-fn entry(row: &Setting, synonyms: Vec<SynonymEntry>, read_only: bool) -> Entry {
+/// A row with the places that set it. Its value is the first one's, or `unplaced` where there is none.
+fn entry(row: &Setting, synonyms: Vec<SynonymEntry>, unplaced: Option<String>, read_only: bool) -> Entry {
     let first = synonyms.first();
     let sensitive = row.is_sensitive();
-    let value = match first {
-        Some(place) => place.value.clone().map(|text| in_unit_of(row, &place.name, text)),
-        None => row.default.map(str::to_owned),
-    };
+    let value = first.map_or(unplaced, |place| place.value.clone());
     Entry {
         name: row.name.to_owned(),
         value: value.filter(|_| !sensitive),
@@ -155,29 +151,38 @@ fn entry(row: &Setting, synonyms: Vec<SynonymEntry>, read_only: bool) -> Entry {
     }
 }
 
-/// The value of a synonym in the unit of the setting it stands for: hours become milliseconds.
-fn in_unit_of(row: &Setting, synonym: &str, text: String) -> String {
-    let unit = row.synonyms().iter().find(|it| it.name == synonym).map(|it| it.unit);
-    match (unit, text.parse::<i64>()) {
-        (Some(unit), Ok(number)) => unit.convert(number).to_string(),
-        _ => text,
+/// The value of a setting that no place is shown for: the broker's coarser settings (hours) still have a say, in the
+/// setting's own unit.
+fn inherited(row: &Setting, broker: &BrokerConfig) -> Option<String> {
+    match from_broker(row, broker) {
+        Some(Value::Long(number)) => Some(number.to_string()),
+        _ => row.default.map(str::to_owned),
     }
 }
 
-/// The broker settings that have a say about a broker setting: `log.retention.hours` about `log.retention.ms`.
-fn names_behind(name: &'static str) -> Vec<&'static str> {
-    let family = TOPIC
+/// The broker settings that are resolved together with one: `log.retention.hours` with `log.retention.ms`.
+fn family(name: &str) -> Vec<&str> {
+    TOPIC
         .iter()
         .map(Setting::synonyms)
-        .find(|synonyms| synonyms.len() > 1 && synonyms.iter().any(|synonym| synonym.name == name));
-    match family {
-        Some(synonyms) => synonyms.iter().map(|it| it.name).skip_while(|it| *it != name).collect(),
-        None => vec![name],
-    }
+        .find(|synonyms| synonyms.len() > 1 && synonyms.iter().any(|synonym| synonym.name == name))
+        .map_or_else(|| vec![name], |synonyms| synonyms.iter().map(|it| it.name).collect())
+}
+
+/// The places where a broker setting, or one of its family, has a value, defaults included; most specific first.
+///
+/// As in Kafka, the list begins at the setting itself: a default in hours stands behind milliseconds that were set,
+/// but does not pass for a value of them. A console that reads 168 for `log.retention.ms` would show 168 ms.
+fn broker_places(name: &str, broker: &BrokerConfig) -> Vec<SynonymEntry> {
+    let family = family(name);
+    let mut places: Vec<_> = family.into_iter().flat_map(|name| own_places(name, broker)).collect();
+    // Stable, so that within one source the order of the family stays.
+    places.sort_by_key(|place| place.source as i8);
+    places.into_iter().skip_while(|place| place.name != name).collect()
 }
 
 /// The places where one broker setting has a value, its default included.
-fn broker_places(name: &str, broker: &BrokerConfig) -> Vec<SynonymEntry> {
+fn own_places(name: &str, broker: &BrokerConfig) -> Vec<SynonymEntry> {
     let Some((_, _, row)) = tables::broker(name) else { return Vec::new() };
     let set = Layer::ALL.iter().filter_map(|layer| {
         let text = broker.layer(*layer).get(name).filter(|text| row.parse(text).is_ok())?;
@@ -195,12 +200,6 @@ fn broker_places(name: &str, broker: &BrokerConfig) -> Vec<SynonymEntry> {
 fn default_place(row: &Setting) -> Option<SynonymEntry> {
     let value = row.default?.to_owned();
     Some(SynonymEntry { name: row.name.to_owned(), value: Some(value), source: Source::Default })
-}
-
-/// Orders places by how specific their source is, keeping the order of names within one source.
-fn by_source(mut places: Vec<SynonymEntry>) -> Vec<SynonymEntry> {
-    places.sort_by_key(|place| place.source as i8);
-    places
 }
 
 /// Settings that were given to the broker and that it does not know. They may be secrets, so values are withheld.

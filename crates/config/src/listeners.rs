@@ -90,7 +90,7 @@ impl Listeners {
         let controllers: Vec<String> =
             config.controller_listener_names().iter().map(|name| name.to_ascii_uppercase()).collect();
         let protocols = Protocols::new(config, &controllers)?;
-        let all = parse_list("listeners", config.listeners_text(), &protocols)?;
+        let all = parse_list("listeners", config.listener_list(), &protocols)?;
         check_distinct(&all)?;
         let (controller, bind): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|listener| controllers.contains(&listener.name));
@@ -156,9 +156,8 @@ fn refuse(reason: impl Into<String>) -> StartError {
     StartError::Listeners(reason.into())
 }
 
-fn parse_list(setting: &str, text: &str, protocols: &Protocols) -> Result<Vec<Listener>, StartError> {
-    text.split(',')
-        .map(str::trim)
+fn parse_list(setting: &str, list: &[String], protocols: &Protocols) -> Result<Vec<Listener>, StartError> {
+    list.iter()
         .filter(|entry| !entry.is_empty())
         .map(|entry| {
             let (name, host, port) = parse_endpoint(entry).ok_or_else(|| {
@@ -232,10 +231,10 @@ fn advertised(
     protocols: &Protocols,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Listener>, StartError> {
-    let Some(text) = config.advertised_listeners_text().filter(|text| !text.is_empty()) else {
+    let Some(list) = config.advertised_listener_list().filter(|list| !list.is_empty()) else {
         return Ok(bind.iter().map(|listener| advertise_bound(listener, warnings)).collect());
     };
-    let mut advertised = parse_list("advertised.listeners", text, protocols)?;
+    let mut advertised = parse_list("advertised.listeners", list, protocols)?;
     advertised.retain(|listener| !controllers.contains(&listener.name));
     for (at, listener) in advertised.iter().enumerate() {
         if is_any(&listener.host) && !listener.host.is_empty() {
@@ -253,7 +252,10 @@ fn advertised(
             )));
         }
         if advertised[..at].iter().any(|other| other.name == listener.name) {
-            return Err(refuse(format!("Each listener must have a different name, listeners: {text}")));
+            return Err(refuse(format!(
+                "Each listener must have a different name, listeners: {}",
+                list.join(",")
+            )));
         }
     }
     Ok(advertised)

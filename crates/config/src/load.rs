@@ -61,11 +61,6 @@ impl Sources {
 
 /// Settings that follow from others when they are not given.
 fn adopt_relatives(settings: &mut Overrides, variables: &Overrides) {
-    if !settings.contains_key("node.id")
-        && let Some(id) = settings.get("broker.id").filter(|id| id.trim() != "-1")
-    {
-        settings.insert("node.id".to_owned(), id.clone());
-    }
     // The images listen on every interface at the advertised ports when only the latter are given.
     if !settings.contains_key("listeners")
         && let Some(advertised) = variables.get("advertised.listeners")

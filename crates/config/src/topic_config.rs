@@ -176,7 +176,7 @@ pub(crate) fn resolve(rows: &[Setting], overrides: &Overrides, broker: &BrokerCo
 }
 
 /// The value that the broker's layers give for a row by its synonyms.
-fn from_broker(row: &Setting, broker: &BrokerConfig) -> Option<Value> {
+pub(crate) fn from_broker(row: &Setting, broker: &BrokerConfig) -> Option<Value> {
     Layer::ALL.iter().find_map(|layer| {
         row.synonyms().iter().find_map(|synonym| {
             let text = broker.layer(*layer).get(synonym.name)?;

@@ -97,4 +97,70 @@ settings! { BrokerConfig part 4 GROUPS:
     group_streams_num_standby_replicas: "group.streams.num.standby.replicas", Int = 0, AtLeast(0), ReadOnly, Later;
     /// How long the first rebalance of a streams group waits for more members.
     group_streams_initial_rebalance_delay_ms: "group.streams.initial.rebalance.delay.ms", Int = 3000, AtLeast(0), ReadOnly, Later;
+    /// Shortest time between two assignments of a consumer group.
+    group_consumer_assignment_interval_ms: "group.consumer.assignment.interval.ms", Int = 1000, AtLeast(0), ClusterWide, Later;
+    /// Smallest assignment interval that a consumer group may be given.
+    group_consumer_min_assignment_interval_ms: "group.consumer.min.assignment.interval.ms", Int = 0, AtLeast(0), ReadOnly, Later;
+    /// Largest assignment interval that a consumer group may be given.
+    group_consumer_max_assignment_interval_ms: "group.consumer.max.assignment.interval.ms", Int = 15_000, AtLeast(0), ReadOnly, Later;
+    /// Shortest time between two assignments of a share group.
+    group_share_assignment_interval_ms: "group.share.assignment.interval.ms", Int = 1000, AtLeast(0), ClusterWide, Later;
+    /// Smallest assignment interval that a share group may be given.
+    group_share_min_assignment_interval_ms: "group.share.min.assignment.interval.ms", Int = 0, AtLeast(0), ReadOnly, Later;
+    /// Largest assignment interval that a share group may be given.
+    group_share_max_assignment_interval_ms: "group.share.max.assignment.interval.ms", Int = 15_000, AtLeast(0), ReadOnly, Later;
+    /// Shortest time between two assignments of a streams group.
+    group_streams_assignment_interval_ms: "group.streams.assignment.interval.ms", Int = 1000, AtLeast(0), ClusterWide, Later;
+    /// Smallest assignment interval that a streams group may be given.
+    group_streams_min_assignment_interval_ms: "group.streams.min.assignment.interval.ms", Int = 0, AtLeast(0), ReadOnly, Later;
+    /// Largest assignment interval that a streams group may be given.
+    group_streams_max_assignment_interval_ms: "group.streams.max.assignment.interval.ms", Int = 15_000, AtLeast(0), ReadOnly, Later;
+    /// Smallest session time-out of a share group.
+    group_share_min_session_timeout_ms: "group.share.min.session.timeout.ms", Int = 45_000, AtLeast(1), ReadOnly, Later;
+    /// Smallest heartbeat interval of a share group.
+    group_share_min_heartbeat_interval_ms: "group.share.min.heartbeat.interval.ms", Int = 5000, AtLeast(1), ReadOnly, Later;
+    /// Largest session time-out of a share group.
+    group_share_max_session_timeout_ms: "group.share.max.session.timeout.ms", Int = 60_000, AtLeast(1), ReadOnly, Later;
+    /// Largest heartbeat interval of a share group.
+    group_share_max_heartbeat_interval_ms: "group.share.max.heartbeat.interval.ms", Int = 15_000, AtLeast(1), ReadOnly, Later;
+    /// Smallest session time-out of a streams group.
+    group_streams_min_session_timeout_ms: "group.streams.min.session.timeout.ms", Int = 45_000, AtLeast(1), ReadOnly, Later;
+    /// Smallest heartbeat interval of a streams group.
+    group_streams_min_heartbeat_interval_ms: "group.streams.min.heartbeat.interval.ms", Int = 5000, AtLeast(1), ReadOnly, Later;
+    /// Largest session time-out of a streams group.
+    group_streams_max_session_timeout_ms: "group.streams.max.session.timeout.ms", Int = 60_000, AtLeast(1), ReadOnly, Later;
+    /// Largest heartbeat interval of a streams group.
+    group_streams_max_heartbeat_interval_ms: "group.streams.max.heartbeat.interval.ms", Int = 15_000, AtLeast(1), ReadOnly, Later;
+    /// Smallest number of deliveries that a share group may be given.
+    group_share_min_delivery_count_limit: "group.share.min.delivery.count.limit", Int = 2, AtLeast(2), ReadOnly, Later;
+    /// Smallest lock duration that a share group may be given.
+    group_share_min_record_lock_duration_ms: "group.share.min.record.lock.duration.ms", Int = 15_000, AtLeast(1000), ReadOnly, Later;
+    /// Smallest number of locked records of a partition that a share group may be given.
+    group_share_min_partition_max_record_locks: "group.share.min.partition.max.record.locks", Int = 100, AtLeast(100), ReadOnly, Later;
+    /// Largest number of deliveries that a share group may be given.
+    group_share_max_delivery_count_limit: "group.share.max.delivery.count.limit", Int = 10, AtLeast(2), ReadOnly, Later;
+    /// Largest lock duration that a share group may be given.
+    group_share_max_record_lock_duration_ms: "group.share.max.record.lock.duration.ms", Int = 60_000, AtLeast(1000), ReadOnly, Later;
+    /// Largest number of locked records of a partition that a share group may be given.
+    group_share_max_partition_max_record_locks: "group.share.max.partition.max.record.locks", Int = 4000, AtLeast(100), ReadOnly, Later;
+    /// Assignors of share groups.
+    group_share_assignors: "group.share.assignors", List = "simple", Any, ReadOnly, Later;
+    /// Members of one streams group.
+    group_streams_max_size: "group.streams.max.size", Int = 2147483647, AtLeast(1), ReadOnly, Later;
+    /// Largest number of standby replicas that a streams group may be given.
+    group_streams_max_standby_replicas: "group.streams.max.standby.replicas", Int = 2, AtLeast(0), ReadOnly, Later;
+    /// Threads that compute assignments beside the group coordinator.
+    group_coordinator_background_threads: "group.coordinator.background.threads", Int = 2, AtLeast(1), ReadOnly, Accepted("groups are one replicated state machine");
+    /// Largest write buffer that Kafka's group coordinator keeps for reuse.
+    group_coordinator_cached_buffer_max_bytes: "group.coordinator.cached.buffer.max.bytes", Int = 1_048_588, AtLeast(524_288), ClusterWide, Accepted("groups are one replicated state machine");
+    /// Largest write buffer that the share coordinator keeps for reuse.
+    share_coordinator_cached_buffer_max_bytes: "share.coordinator.cached.buffer.max.bytes", Int = 1_048_588, AtLeast(524_288), ClusterWide, Later;
+    /// How long the share coordinator gathers writes; -1 decides by itself.
+    share_coordinator_append_linger_ms: "share.coordinator.append.linger.ms", Int = "-1", AtLeast(-1), ReadOnly, Later;
+    /// Read size when Kafka loads the state of share groups.
+    share_coordinator_load_buffer_size: "share.coordinator.load.buffer.size", Int = 5_242_880, AtLeast(1), ReadOnly, Accepted("a coordinator's state is always loaded");
+    /// Codec of `__share_group_state`, as a number.
+    share_coordinator_state_topic_compression_codec: "share.coordinator.state.topic.compression.codec", Int = 0, Any, ReadOnly, Later;
+    /// How often Kafka clears its list of waiting share fetches.
+    share_fetch_purgatory_purge_interval_requests: "share.fetch.purgatory.purge.interval.requests", Int = 1000, Any, ReadOnly, Accepted("waiting requests leave their lists at once");
 }

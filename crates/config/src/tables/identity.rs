@@ -3,9 +3,9 @@
 use crate::setting::{settings, words::*};
 
 settings! { BrokerConfig part 0 IDENTITY:
-    /// Number of this node, unique in the cluster.
-    node_id: "node.id", Int = 1, AtLeast(0), ReadOnly, Now;
-    /// Older name of `node.id`; read when that is not given.
+    /// Number of this node, unique in the cluster; 1 when neither this nor `broker.id` is given.
+    configured_node_id: "node.id", MaybeInt = null, AtLeast(0), ReadOnly, Now;
+    /// Older name of `node.id`; read when that is not given, and shown with its value when it is.
     broker_id: "broker.id", Int = "-1", AtLeast(-1), ReadOnly, Now;
     /// Roles of this node. Every Milena node is broker and voter of the metadata quorum as needed.
     process_roles: "process.roles", List = "broker,controller", Members(&["broker", "controller"]), ReadOnly,
@@ -93,4 +93,15 @@ settings! { BrokerConfig part 0 IDENTITY:
     /// Offer feature levels that may still change.
     unstable_feature_versions_enable: "unstable.feature.versions.enable", Boolean = false, Any, ReadOnly,
         Accepted("no unstable feature is served");
+    /// Bytes that a member of Kafka's quorum fetches at once.
+    controller_quorum_fetch_max_bytes: "controller.quorum.fetch.max.bytes", Int = 1_048_576, AtLeast(0), ReadOnly,
+        Accepted("our quorum is pushed to, it does not fetch");
+    /// Bytes of a snapshot that a member of Kafka's quorum fetches at once.
+    controller_quorum_fetch_snapshot_max_bytes: "controller.quorum.fetch.snapshot.max.bytes", Int = 1_048_576, AtLeast(0), ReadOnly,
+        Accepted("our quorum is pushed to, it does not fetch");
+    /// Time-out of a broker's requests to the controller.
+    controller_socket_timeout_ms: "controller.socket.timeout.ms", Int = 30_000, Any, ReadOnly,
+        Accepted("brokers talk over milena.peer.listener");
+    /// Names of the classes that put values in place of `${...}` in settings.
+    config_providers: "config.providers", List = "", Any, ClusterWide, Accepted("no Java classes are loaded");
 }

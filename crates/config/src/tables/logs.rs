@@ -4,7 +4,7 @@ use crate::setting::{settings, words::*};
 
 settings! { BrokerConfig part 2 LOGS:
     /// Data directory, when `log.dirs` is not given.
-    log_dir: "log.dir", Text = "./milena-data", NotEmpty, ReadOnly, Now;
+    log_dir: "log.dir", List = "./milena-data", NotEmpty, ReadOnly, Now;
     /// Data directories, comma-separated.
     log_dirs: "log.dirs", MaybeList = null, Any, ReadOnly, Now;
     /// Data directories that take no new partitions.

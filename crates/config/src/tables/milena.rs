@@ -2,7 +2,7 @@
 
 use crate::setting::{settings, words::*};
 
-settings! { BrokerConfig part 8 MILENA:
+settings! { BrokerConfig part 9 MILENA:
     /// Bytes of requests of all connections that may be in memory at once. Connections beyond it are not read from
     /// until others have been answered.
     request_memory_bytes: "milena.request.memory.bytes", Long = 268_435_456, AtLeast(1_048_576), ReadOnly, Now;

@@ -66,4 +66,20 @@ settings! { BrokerConfig part 6 SECURITY:
     delegation_token_expiry_time_ms: "delegation.token.expiry.time.ms", Long = 86_400_000, AtLeast(1), ReadOnly, Later;
     /// How often expired delegation tokens are removed.
     delegation_token_expiry_check_interval_ms: "delegation.token.expiry.check.interval.ms", Long = 3_600_000, AtLeast(1), ReadOnly, Later;
+    /// Classes that add Java security providers.
+    security_providers: "security.providers", MaybeText = null, Any, ReadOnly, Accepted("no Java classes are loaded");
+    /// Let a renewed certificate have another subject.
+    ssl_allow_dn_changes: "ssl.allow.dn.changes", Boolean = false, Any, ReadOnly, Later;
+    /// Let a renewed certificate have other alternative names.
+    ssl_allow_san_changes: "ssl.allow.san.changes", Boolean = false, Any, ReadOnly, Later;
+    /// Class that makes TLS engines.
+    ssl_engine_factory_class: "ssl.engine.factory.class", Class = null, Any, PerBroker, Accepted("no Java classes are loaded");
+    /// Java's algorithm for the broker's keys.
+    ssl_keymanager_algorithm: "ssl.keymanager.algorithm", Text = "SunX509", Any, PerBroker, Accepted("TLS is not Java's");
+    /// Java's algorithm for trusted certificates.
+    ssl_trustmanager_algorithm: "ssl.trustmanager.algorithm", Text = "PKIX", Any, PerBroker, Accepted("TLS is not Java's");
+    /// Name of Java's TLS provider.
+    ssl_provider: "ssl.provider", MaybeText = null, Any, PerBroker, Accepted("TLS is not Java's");
+    /// Name of Java's random source for TLS.
+    ssl_secure_random_implementation: "ssl.secure.random.implementation", MaybeText = null, Any, PerBroker, Accepted("TLS is not Java's");
 }

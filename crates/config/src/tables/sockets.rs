@@ -4,12 +4,12 @@ use crate::setting::{settings, words::*};
 
 settings! { BrokerConfig part 1 SOCKETS:
     /// Addresses to listen on, as name://host:port. An empty host or 0.0.0.0 means every interface, port 0 any free one.
-    listeners_text: "listeners", Text = "PLAINTEXT://:9092", Any, ReadOnly, Now;
+    listener_list: "listeners", List = "PLAINTEXT://:9092", Any, ReadOnly, Now;
     /// Addresses told to clients, where they differ from `listeners`.
-    advertised_listeners_text: "advertised.listeners", MaybeText = null, Any, ReadOnly, Now;
+    advertised_listener_list: "advertised.listeners", MaybeList = null, Any, ReadOnly, Now;
     /// Security protocol of each listener name.
     listener_security_protocol_map: "listener.security.protocol.map", Text =
-        "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL", Any, ReadOnly, Now;
+        "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT", Any, ReadOnly, Now;
     /// Name of the listener that Kafka's brokers use among themselves. Ours use `milena.peer.listener`.
     inter_broker_listener_name: "inter.broker.listener.name", MaybeText = null, Any, ReadOnly, Now;
     /// Protocol that Kafka's brokers use among themselves.
@@ -17,7 +17,7 @@ settings! { BrokerConfig part 1 SOCKETS:
         OneOf(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), ReadOnly,
         Accepted("brokers talk over milena.peer.listener");
     /// Listeners opened before the authorizer is ready.
-    early_start_listeners: "early.start.listeners", MaybeText = null, Any, ReadOnly,
+    early_start_listeners: "early.start.listeners", MaybeList = null, Any, ReadOnly,
         Accepted("all listeners open together when the broker is ready");
     /// Threads that read and write sockets.
     num_network_threads: "num.network.threads", Int = 3, AtLeast(1), ClusterWide,

@@ -1,8 +1,8 @@
 //! DescribeConfigs: test ids CF-1 to CF-3.
 
 use super::{broker, overrides};
-use crate::ConfigType;
 use crate::describe::{self, Entry, Source, SynonymEntry};
+use crate::{ConfigType, Scope, tables};
 
 fn place(name: &str, value: &str, source: Source) -> SynonymEntry {
     SynonymEntry { name: name.into(), value: Some(value.into()), source }
@@ -41,11 +41,80 @@ fn synonyms_go_from_most_to_least_specific_and_end_in_the_default() {
     let inherited = topic(&[], &altered);
     assert_eq!((inherited.value.as_deref(), inherited.source), (Some("8"), Source::DynamicBroker));
     assert_eq!(inherited.synonyms, tail);
-    // A value in hours is shown in the topic's unit.
-    let hours = topic(&[], &start);
-    assert_eq!((hours.value.as_deref(), hours.source), (Some("7200000"), Source::StaticBroker));
-    let untouched = topic(&[], &broker(&[]));
-    assert_eq!((untouched.value.as_deref(), untouched.source), (Some("604800000"), Source::Default));
+}
+
+/// Hours have a say about milliseconds, but neither a topic nor the broker calls them a synonym until milliseconds
+/// themselves are set somewhere.
+#[test]
+fn a_coarser_unit_alone_is_no_synonym() {
+    for (pairs, want) in [
+        (&[][..], "604800000"),
+        (&[("log.retention.hours", "2")], "7200000"),
+        (&[("log.retention.minutes", "3")], "180000"),
+    ] {
+        let config = broker(pairs);
+        let topic = find(describe::topic(&overrides(&[]), &config), "retention.ms");
+        assert_eq!((topic.value.as_deref(), topic.source), (Some(want), Source::Default), "{pairs:?}");
+        assert_eq!(topic.synonyms, []);
+        let own = find(describe::topic(&overrides(&[("retention.ms", "99")]), &config), "retention.ms");
+        assert_eq!(own.synonyms, [place("retention.ms", "99", Source::Topic)]);
+        let behind = find(describe::broker(&config), "log.retention.ms");
+        assert_eq!((behind.value, behind.source, behind.synonyms), (None, Source::Default, vec![]));
+    }
+    let minutes = find(describe::broker(&broker(&[("log.retention.minutes", "3")])), "log.retention.minutes");
+    let want = [
+        place("log.retention.minutes", "3", Source::StaticBroker),
+        place("log.retention.hours", "168", Source::Default),
+    ];
+    assert_eq!(minutes.synonyms, want);
+}
+
+#[test]
+fn the_two_names_of_a_node_show_one_value() {
+    for (pairs, id) in [
+        (&[][..], "1"),
+        (&[("node.id", "7")], "7"),
+        (&[("broker.id", "8")], "8"),
+        (&[("broker.id", "-1")], "1"),
+    ] {
+        let entries = describe::broker(&broker(pairs));
+        let node = find(entries.clone(), "node.id");
+        assert_eq!(node.synonyms, [place("node.id", id, Source::StaticBroker)], "{pairs:?}");
+        let older = [place("broker.id", id, Source::StaticBroker), place("broker.id", "-1", Source::Default)];
+        assert_eq!(find(entries, "broker.id").synonyms, older, "{pairs:?}");
+    }
+}
+
+#[test]
+fn what_kafka_keeps_to_itself_appears_when_it_is_set() {
+    let shown = |pairs| describe::broker(&broker(pairs)).iter().any(|entry| entry.name == "super.users");
+    assert_eq!((shown(&[]), shown(&[("super.users", "User:ann")])), (false, true));
+}
+
+/// What Apache Kafka 4.3.1 answers for a broker, a line per setting: name, type, whether it can be altered, default.
+const KAFKA: &str = include_str!("data/kafka-4.3.1-broker.txt");
+
+/// Settings of [`KAFKA`] that differ on purpose: listeners are fixed while a broker runs, data lies elsewhere, and a node
+/// needs neither roles nor controllers' listeners to be named.
+const DIFFERENT: &[&str] =
+    &["listeners", "listener.security.protocol.map", "log.dir", "process.roles", "controller.listener.names"];
+
+#[test]
+fn a_broker_shows_the_settings_of_kafka_4_3() {
+    let entries = describe::broker(&broker(&[]));
+    let line = |name: &str| {
+        let (_, _, row) = tables::broker(name).expect("a described setting has a row");
+        let change = if row.scope == Scope::ReadOnly { "fixed" } else { "alterable" };
+        let default = row.default.map_or("null".to_owned(), |text| format!("{text:?}"));
+        format!("{name} {} {change} {default}", row.kind.name())
+    };
+    let of_kafka = |name: &&str| !name.starts_with("milena.") && !DIFFERENT.contains(name);
+    let ours: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).filter(of_kafka).map(line).collect();
+    let theirs: Vec<_> =
+        KAFKA.lines().filter(|line| of_kafka(&line.split(' ').next().unwrap_or(line))).collect();
+    let missing: Vec<_> = theirs.iter().filter(|line| !ours.iter().any(|it| it == **line)).collect();
+    let extra: Vec<_> = ours.iter().filter(|line| !theirs.contains(&line.as_str())).collect();
+    assert!(missing.is_empty() && extra.is_empty(), "Kafka: {missing:#?}\nMilena: {extra:#?}");
 }
 
 #[test]
