@@ -66,6 +66,11 @@ impl DataDir {
         self.last_shutdown
     }
 
+    /// Whether a broker has used it before.
+    pub(crate) fn is_formatted(&self) -> Result<bool, Error> {
+        Ok(self.root.meta_properties()?.is_some())
+    }
+
     /// Who the directory belongs to. An empty one is formatted: for this node, and for the cluster with
     /// `cluster_id` or a new one.
     pub(crate) fn identity(&self, node_id: i32, cluster_id: Option<&str>) -> Result<MetaProperties, Error> {

@@ -269,7 +269,8 @@ fn open_data_dir(
         source => StartError::DataDir { dir: dir.clone(), source },
     };
     let data_dir = DataDir::open(&dir, config.open_files().max(16) as usize).map_err(failed)?;
-    if data_dir.last_shutdown() != LastShutdown::Clean {
+    let is_formatted = data_dir.is_formatted().map_err(failed)?;
+    if is_formatted && data_dir.last_shutdown() != LastShutdown::Clean {
         info!(after = ?data_dir.last_shutdown(), "the last run did not end cleanly; logs are checked");
     }
     let meta = data_dir.identity(config.node_id(), cluster_id).map_err(failed)?;
