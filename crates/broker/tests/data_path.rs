@@ -2,8 +2,6 @@
 
 mod common;
 
-use std::path::Path;
-
 use bytes::Bytes;
 use common::{Broker, Connection, batch, bytes};
 use milena_records::{BatchHeader, ProducerEpoch, ProducerId};
@@ -88,16 +86,16 @@ fn fetch_knows_the_ends_of_a_partition() {
 #[test]
 fn repeats_of_an_idempotent_producer_are_appended_once_also_after_restarts() {
     let dir = tempfile::TempDir::new().unwrap();
-    let restart = |broker: Option<Broker>, dir: &Path| {
-        broker.map(Broker::stop);
-        Broker::start(dir, &[])
+    let restart = |broker: Broker| {
+        broker.stop();
+        Broker::start(dir.path(), &[])
     };
-    let broker = restart(None, dir.path());
+    let broker = Broker::start(dir.path(), &[]);
     let mut connection = broker.connect();
     connection.create_topic("t", 1);
     assert_eq!(connection.produce("t", sequenced(0, &["a", "b"])).base_offset, 0);
     assert_eq!(connection.produce("t", sequenced(2, &["c"])).base_offset, 2);
-    let broker = restart(Some(broker), dir.path());
+    let broker = restart(broker);
     let mut connection = broker.connect();
     for (first, values, want) in
         [(2, &["c"][..], (0, 2)), (4, &["e"], (45, -1)), (3, &["d"], (0, 3)), (3, &["d"], (0, 3))]

@@ -80,7 +80,12 @@ impl Page<'_> {
 }
 
 fn failed(name: Text, code: ErrorCode) -> DescribeTopicPartitionsResponseTopic {
-    DescribeTopicPartitionsResponseTopic { error_code: code.code(), name: Some(name), ..Default::default() }
+    DescribeTopicPartitionsResponseTopic {
+        error_code: code.code(),
+        name: Some(name),
+        topic_authorized_operations: authorized::TOPIC,
+        ..Default::default()
+    }
 }
 
 fn found(

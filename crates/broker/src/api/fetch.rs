@@ -219,7 +219,6 @@ fn failed(index: i32, code: ErrorCode) -> PartitionData {
         partition_index: index,
         error_code: code.code(),
         high_watermark: -1,
-        aborted_transactions: None,
         records: Some(Records::empty()),
         ..Default::default()
     }
@@ -227,6 +226,8 @@ fn failed(index: i32, code: ErrorCode) -> PartitionData {
 
 fn refused(index: i32, refusal: &FetchRefusal) -> PartitionData {
     let mut data = failed(index, refusal.code());
+    // Kafka tells "nobody looked" of a partition that it has, and an empty list of one that it does not have.
+    data.aborted_transactions = None;
     if let Some((leader_id, leader_epoch)) = refusal.current_leader() {
         data.current_leader = LeaderIdAndEpoch { leader_id, leader_epoch };
     }

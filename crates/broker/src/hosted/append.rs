@@ -8,8 +8,8 @@ use bytes::Bytes;
 use milena_config::{CompressionType, TopicConfig};
 use milena_partition::{AppendRefusal, SequenceRefusal, SequenceVerdict};
 use milena_records::{
-    BatchFault, Compression, Invalid, LeaderEpoch, Level, Offset, RecordError, Rules, TimestampType,
-    Validated,
+    BatchFault, Compression, HeaderError, Invalid, LeaderEpoch, Level, Offset, RecordError, Rules,
+    TimestampType, Validated,
 };
 use milena_wire::ErrorCode;
 use tracing::error;
@@ -121,8 +121,12 @@ impl ProduceRefusal {
             Self::Batch(Invalid::RejectedRecords(_) | Invalid::InvalidTimestamp(_)) => true,
             Self::Batch(Invalid::InvalidRecord(fault)) => !matches!(
                 fault,
-                BatchFault::Header(_)
-                    | BatchFault::Cut { .. }
+                BatchFault::Header(
+                    HeaderError::TooShort(_)
+                        | HeaderError::Magic(_)
+                        | HeaderError::Length(_)
+                        | HeaderError::Codec(_)
+                ) | BatchFault::Cut { .. }
                     | BatchFault::SeveralBatches
                     | BatchFault::BaseOffset(_)
             ),
