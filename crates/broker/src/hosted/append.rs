@@ -87,6 +87,10 @@ impl ProduceRefusal {
             Self::Replica(AppendRefusal::NotEnoughReplicas { .. }) => ErrorCode::NotEnoughReplicas,
             Self::Batch(invalid) => match invalid {
                 Invalid::CorruptMessage(_) => ErrorCode::CorruptMessage,
+                // Kafka looks at the transaction before it looks at the batch.
+                Invalid::InvalidRecord(BatchFault::TransactionalWithoutProducer) => {
+                    ErrorCode::TransactionalIdAuthorizationFailed
+                }
                 Invalid::InvalidRecord(_) | Invalid::RejectedRecords(_) => ErrorCode::InvalidRecord,
                 Invalid::InvalidTimestamp(_) => ErrorCode::InvalidTimestamp,
                 Invalid::UnsupportedCompressionType(_) => ErrorCode::UnsupportedCompressionType,
