@@ -580,7 +580,7 @@ def admin(o):
             if version >= 1:
                 fields["election_type"] = 0
             o.ask(f"ElectLeaders/{label}", "ElectLeaders", version, keep=spoken, **fields)
-        o.ask("ElectLeaders/all", "ElectLeaders", version, keep=spoken, topic_partitions=None, timeout_ms=5_000, **({"election_type": 0} if version >= 1 else {}))
+        o.ask("ElectLeaders/all", "ElectLeaders", version, keep=elections, topic_partitions=None, timeout_ms=5_000, **({"election_type": 0} if version >= 1 else {}))
     for version in range(1, 6):
         o.ask("DescribeLogDirs", "DescribeLogDirs", version, keep=folders, topics=[{"topic": "fetched", "partitions": [0]}])
     o.ask("DescribeProducers", "DescribeProducers", 0, keep=spoken, topics=[{"name": "fetched", "partition_indexes": [0, 9]}])
@@ -591,6 +591,11 @@ def admin(o):
     o.ask("DescribeClientQuotas", "DescribeClientQuotas", 1, keep=spoken, components=[], strict=False)
     o.ask("DescribeUserScramCredentials", "DescribeUserScramCredentials", 0, keep=spoken, users=None)
     o.ask("ListConfigResources", "ListConfigResources", 1, keep=lambda a: {"error_code": a["error_code"]}, resource_types=[2])
+
+
+def elections(answer):
+    """In the order of names: Kafka's is that of a hash map."""
+    return spoken({**answer, "replica_election_results": sorted(answer["replica_election_results"], key=lambda each: each["topic"])})
 
 
 def folders(answer):
