@@ -18,6 +18,9 @@ use tracing::{info, warn};
 use crate::hosted::{Checkpointed, Hosted, log_config};
 use crate::{clock, random};
 
+/// Bytes at a log's end in which the batches are looked for that idempotent producers may repeat (PR-14).
+const RECALLED_BYTES: u64 = 64 * 1024;
+
 /// A partition by topic name and index, as directories and checkpoints name it.
 type Name = (String, i32);
 
@@ -140,6 +143,11 @@ impl DataDir {
             ReplayEvent::Snapshot(entries, _) => producers.restore(entries),
             ReplayEvent::Batch(header) => producers.record(header),
         })?;
+        if !producers.is_empty() {
+            let mut newest = Vec::new();
+            log.recent_batches(RECALLED_BYTES, &mut |header| newest.push(*header))?;
+            producers.recall(&newest);
+        }
         if let Some(torn) = report.torn_tail {
             warn!(file = %torn.path.display(), position = torn.position, bytes = torn.bytes, log_end = %torn.log_end, damage = %torn.damage, "cut off an unfinished write");
         }

@@ -97,13 +97,29 @@ fn repeats_of_an_idempotent_producer_are_appended_once_also_after_restarts() {
     assert_eq!(connection.produce("t", sequenced(2, &["c"])).base_offset, 2);
     let broker = restart(broker);
     let mut connection = broker.connect();
-    for (first, values, want) in
-        [(2, &["c"][..], (0, 2)), (4, &["e"], (45, -1)), (3, &["d"], (0, 3)), (3, &["d"], (0, 3))]
-    {
+    for (first, values, want) in [
+        (2, &["c"][..], (0, 2)),
+        (0, &["a", "b"], (0, 0)),
+        (4, &["e"], (45, -1)),
+        (3, &["d"], (0, 3)),
+        (3, &["d"], (0, 3)),
+    ] {
         let answer = connection.produce("t", sequenced(first, values));
         assert_eq!((answer.error_code, answer.base_offset), want, "sequence {first}");
     }
     assert_eq!(offset_at(&mut connection, "t", -1), 4);
+}
+
+fn delete_before(connection: &mut Connection, topic: &str, offset: i64) -> (i16, i64) {
+    let request = DeleteRecordsRequest {
+        topics: vec![DeleteRecordsTopic {
+            name: topic.into(),
+            partitions: vec![DeleteRecordsPartition { partition_index: 0, offset }],
+        }],
+        timeout_ms: 10_000,
+    };
+    let result = connection.call(&request, 2).topics[0].partitions[0].clone();
+    (result.error_code, result.low_watermark)
 }
 
 #[test]
@@ -113,18 +129,9 @@ fn deleted_records_stay_deleted() {
     let mut connection = broker.connect();
     connection.create_topic("t", 1);
     connection.produce("t", bytes(batch(&["a", "b", "c"])));
-    let mut delete = |offset| {
-        let request = DeleteRecordsRequest {
-            topics: vec![DeleteRecordsTopic {
-                name: "t".into(),
-                partitions: vec![DeleteRecordsPartition { partition_index: 0, offset }],
-            }],
-            timeout_ms: 10_000,
-        };
-        let result = connection.call(&request, 2).topics[0].partitions[0].clone();
-        (result.error_code, result.low_watermark)
-    };
-    assert_eq!([delete(2), delete(4), delete(-2)], [(0, 2), (1, -1), (1, -1)]);
+    for (offset, want) in [(2, (0, 2)), (4, (1, -1)), (-2, (1, -1))] {
+        assert_eq!(delete_before(&mut connection, "t", offset), want, "offset {offset}");
+    }
     broker.stop();
     let broker = Broker::start(dir.path(), &[]);
     let mut connection = broker.connect();
@@ -135,11 +142,19 @@ fn deleted_records_stay_deleted() {
 
 #[test]
 fn flush_messages_puts_batches_on_disk_before_the_answer() {
-    let dir = tempfile::TempDir::new().unwrap();
-    let broker = Broker::start(dir.path(), &["log.flush.interval.messages=1"]);
-    let mut connection = broker.connect();
-    connection.create_topic("t", 1);
-    for base_offset in 0..3 {
-        assert_eq!(connection.produce("t", bytes(batch(&["a"]))).base_offset, base_offset);
+    for (flush_messages, recovery_point) in [("1", "t 0 3"), ("1000", "t 0 0")] {
+        let dir = tempfile::TempDir::new().unwrap();
+        let setting = format!("log.flush.interval.messages={flush_messages}");
+        let broker = Broker::start(dir.path(), &[&setting]);
+        let mut connection = broker.connect();
+        connection.create_topic("t", 1);
+        for base_offset in 0..3 {
+            assert_eq!(connection.produce("t", bytes(batch(&["a"]))).base_offset, base_offset);
+        }
+        // Deleting nothing writes the checkpoints, which tell what is on disk.
+        assert_eq!(delete_before(&mut connection, "t", 0), (0, 0));
+        let checkpoint =
+            std::fs::read_to_string(dir.path().join("recovery-point-offset-checkpoint")).unwrap();
+        assert!(checkpoint.lines().any(|line| line == recovery_point), "{flush_messages}: {checkpoint}");
     }
 }

@@ -32,6 +32,16 @@ pub struct BatchMetadata {
 }
 
 impl BatchMetadata {
+    fn of(batch: &BatchHeader) -> Self {
+        Self {
+            first_sequence: batch.base_sequence,
+            last_sequence: batch.last_sequence(),
+            last_offset: batch.last_offset(),
+            offset_delta: batch.last_offset_delta,
+            timestamp: batch.max_timestamp,
+        }
+    }
+
     /// Offset of the first record.
     pub fn base_offset(&self) -> Offset {
         Offset(self.last_offset.0 - i64::from(self.offset_delta))
@@ -186,13 +196,7 @@ impl Producers {
         if producer.batches.len() == BATCHES_KEPT {
             producer.batches.pop_front();
         }
-        producer.batches.push_back(BatchMetadata {
-            first_sequence: batch.base_sequence,
-            last_sequence: batch.last_sequence(),
-            last_offset: batch.last_offset(),
-            offset_delta: batch.last_offset_delta,
-            timestamp: batch.max_timestamp,
-        });
+        producer.batches.push_back(BatchMetadata::of(batch));
         producer.timestamp = batch.max_timestamp;
         if batch.is_transactional() && producer.transaction_first_offset.is_none() {
             producer.transaction_first_offset = Some(batch.base_offset);
@@ -236,6 +240,21 @@ impl Producers {
                     transaction_first_offset: (open.0 >= 0).then_some(open),
                 },
             );
+        }
+    }
+
+    /// Gives back batches of the window that a snapshot does not hold: `newest` are the headers at the log's end,
+    /// oldest first. A batch comes back if it leads up to those known without a gap.
+    pub fn recall(&mut self, newest: &[BatchHeader]) {
+        for batch in newest.iter().rev() {
+            let Some(producer) = self.by_id.get_mut(&batch.producer_id.0) else { continue };
+            let Some(first) = producer.batches.front() else { continue };
+            let leads_up = batch.producer_epoch == producer.epoch
+                && batch.last_offset() < first.base_offset()
+                && next_sequence(batch.last_sequence()) == first.first_sequence;
+            if leads_up && !batch.is_control() && producer.batches.len() < BATCHES_KEPT {
+                producer.batches.push_front(BatchMetadata::of(batch));
+            }
         }
     }
 

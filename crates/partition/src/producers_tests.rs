@@ -116,6 +116,24 @@ fn plain_batch_inside_an_open_transaction_is_refused() {
     );
 }
 
+#[test]
+fn window_comes_back_from_the_end_of_the_log_after_a_snapshot() {
+    let sent: Vec<_> = (0..7).map(|n| batch(1, 0, n * 2, 2, i64::from(n) * 2)).collect();
+    let live = after(&sent);
+    let mut restored = Producers::default();
+    restored.restore(&live.entries());
+    assert_ne!(restored, live, "a snapshot holds one batch");
+    let other = batch(2, 0, 0, 1, 14);
+    restored.recall(&[&sent[..], &[other]].concat());
+    assert_eq!(restored, live);
+    // A gap: what lies before it leads up to nothing.
+    let mut gapped = Producers::default();
+    gapped.restore(&live.entries());
+    gapped.recall(&[sent[4], sent[6]]);
+    assert_eq!(gapped.entries(), live.entries());
+    assert!(gapped.check(&sent[4]).is_err());
+}
+
 proptest! {
     /// Whatever a producer sends, retries and gaps included, each accepted sequence is appended once.
     #[test]
