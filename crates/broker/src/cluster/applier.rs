@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use milena_config::TopicConfig;
+use milena_config::tables::RETIRED_TOPIC_SETTINGS;
 use milena_group::TopicId;
 use milena_metadata::{BrokerId, Delta, Image, Partition, PartitionChanged, Resource, Topic};
 use milena_partition::Leadership;
 use milena_wire::Uuid;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::Committed;
 use crate::coordination::Coordination;
@@ -136,6 +137,12 @@ impl Applier {
     fn configure(&self, image: &Image, resource: &Resource) {
         match resource {
             Resource::Topic(name) => {
+                let overrides = image.overrides(resource);
+                for setting in
+                    RETIRED_TOPIC_SETTINGS.iter().filter(|setting| overrides.contains_key(**setting))
+                {
+                    warn!(topic = name, setting, "this setting went with Kafka 4.0 and changes nothing");
+                }
                 if let Some(topic) = image.topic(name) {
                     self.configure_topic(image, topic);
                 }
