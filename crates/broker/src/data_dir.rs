@@ -190,7 +190,15 @@ impl DataDir {
         self.root.sync_all().map(drop)
     }
 
-    /// Writes all three checkpoints as of now.
+    /// Writes the checkpoints of these partitions as they are now. A failure is logged: the next round tries again.
+    pub(crate) fn checkpoint(&self, all: &[Arc<Hosted>]) {
+        let offsets = all.iter().filter_map(|hosted| Some((&**hosted, hosted.checkpointed()?)));
+        if let Err(error) = self.write_checkpoints(offsets) {
+            warn!(%error, "checkpoints not written");
+        }
+    }
+
+    /// Writes all three checkpoints.
     pub(crate) fn write_checkpoints<'a>(
         &self,
         partitions: impl Iterator<Item = (&'a Hosted, Checkpointed)>,

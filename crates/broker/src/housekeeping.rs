@@ -66,7 +66,7 @@ impl Housekeeping {
             due.retention = now + millis(config.log_retention_check_interval_ms());
         }
         if now >= due.checkpoint && !touched.is_empty() {
-            self.checkpoint(&all);
+            self.data_dir.checkpoint(&all);
             due.checkpoint = now + millis(config.replica_high_watermark_checkpoint_interval_ms());
         }
         if now >= due.idle_files {
@@ -94,14 +94,6 @@ impl Housekeeping {
             if hosted.retain(now, producer_expiration_ms) {
                 hosted.purge(now);
             }
-        }
-    }
-
-    /// Writes the checkpoints.
-    fn checkpoint(&self, all: &[Arc<Hosted>]) {
-        let offsets = all.iter().filter_map(|hosted| Some((&**hosted, hosted.checkpointed()?)));
-        if let Err(error) = self.data_dir.write_checkpoints(offsets) {
-            warn!(%error, "checkpoints not written");
         }
     }
 }

@@ -69,11 +69,7 @@ impl Services {
 
     /// Writes the checkpoints of all partitions.
     pub(crate) fn checkpoint(&self) {
-        let all = self.partitions.all();
-        let offsets = all.iter().filter_map(|hosted| Some((&**hosted, hosted.checkpointed()?)));
-        if let Err(error) = self.data_dir.write_checkpoints(offsets) {
-            warn!(%error, "checkpoints not written");
-        }
+        self.data_dir.checkpoint(&self.partitions.all());
     }
 
     /// Closes every partition and says so on disk. Returns whether the next start may trust the files.
