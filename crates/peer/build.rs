@@ -1,11 +1,17 @@
-//! Generates the Raft service of `proto/raft.proto`; its messages live in crate `quorum`.
-//! `protox` compiles the file, so that no `protoc` has to be installed.
+//! Generates the gRPC services between brokers from `proto/`. The messages of the Raft service live in crate
+//! `quorum`. `protox` compiles the files, so that no `protoc` has to be installed.
+
+/// The files with a service, in `proto/`.
+const SERVICES: &[&str] = &["raft.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = "../../proto";
-    println!("cargo:rerun-if-changed={root}/raft.proto");
-    let files = protox::compile(["raft.proto"], [root])?;
+    for file in SERVICES {
+        println!("cargo:rerun-if-changed={root}/{file}");
+    }
+    let files = protox::compile(SERVICES, [root])?;
     tonic_prost_build::configure()
+        .bytes(".")
         .extern_path(".milena.raft", "::milena_quorum::message")
         .compile_fds(files)?;
     Ok(())

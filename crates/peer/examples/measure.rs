@@ -3,13 +3,14 @@
 //! `cargo run --release -p milena-peer --example measure -- [idle seconds]`
 
 use bytes::Bytes;
-use milena_peer::{Addresses, Identity, PeerConfig, Peers, serve};
+use milena_peer::{Addresses, Identity, PeerConfig, Peers, Routes, raft_service, serve};
 use milena_quorum::{Changes, GroupHandle, GroupId, Node, NodeConfig, NodeId, StateMachine};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
 /// Overwrites one of 10,000 keys, as committed offsets do.
 #[derive(Default)]
@@ -50,7 +51,10 @@ fn start(id: NodeId, voters: BTreeSet<NodeId>, addresses: Addresses) -> Process 
         let node = Node::open(config).await.expect("open");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         addresses.set(id, listener.local_addr().expect("bound").to_string());
-        tokio::spawn(serve(listener, identity, node.inbound(), std::future::pending()));
+        let never = CancellationToken::new();
+        let routes = Routes::default();
+        routes.add(raft_service(identity, node.inbound(), never.clone()));
+        tokio::spawn(serve(listener, routes, never));
         let mut groups = Vec::new();
         for group in [GroupId::CLUSTER, GroupId::COORDINATION] {
             groups.push(node.start(group, Counter::default()).await.expect("start"));

@@ -2,7 +2,7 @@
 
 use crate::MAX_MESSAGE;
 use crate::addresses::Addresses;
-use crate::generated::raft_client::RaftClient;
+use crate::generated::raft::raft_client::RaftClient;
 use crate::identity::Identity;
 use crate::line::{Line, reason};
 use futures_util::Stream;

@@ -1,8 +1,9 @@
 //! The way in: a listener that hands requests of other nodes to this one.
 
 use crate::MAX_MESSAGE;
-use crate::generated::raft_server::{Raft, RaftServer};
+use crate::generated::raft::raft_server::{Raft, RaftServer};
 use crate::identity::Identity;
+use crate::routes::Routes;
 use futures_util::future;
 use futures_util::stream::{BoxStream, StreamExt};
 use milena_quorum::message::{
@@ -13,7 +14,7 @@ use milena_quorum::{Inbound, Refused};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming, async_trait};
@@ -23,19 +24,14 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 #[error("peer listener: {0}")]
 pub struct ServeError(#[from] tonic::transport::Error);
 
-/// Serves other nodes until `shutdown` resolves; streams then end, and this returns when the
-/// connections are closed. Connections on which
-/// nothing arrives are probed every second and closed when that is not answered.
+/// Serves other nodes until `closing`; this returns when the connections are closed, for which services end
+/// their streams at the same signal. Connections on which nothing arrives are probed every second and closed
+/// when that is not answered.
 pub async fn serve(
     listener: TcpListener,
-    identity: Identity,
-    inbound: Inbound,
-    shutdown: impl Future<Output = ()>,
+    routes: Routes,
+    closing: CancellationToken,
 ) -> Result<(), ServeError> {
-    let (close, closing) = watch::channel(false);
-    let service = RaftServer::new(Service { identity, inbound, closing })
-        .max_decoding_message_size(MAX_MESSAGE)
-        .max_encoding_message_size(MAX_MESSAGE);
     let second = Some(Duration::from_secs(1));
     let server = Server::builder()
         .http2_keepalive_interval(second)
@@ -45,17 +41,25 @@ pub async fn serve(
         // Per connection: one stream of entries and one of heartbeats for each group, and votes.
         .max_concurrent_streams(1024);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let signal = async move {
-        shutdown.await;
-        close.send_replace(true);
-    };
-    Ok(server.serve_with_incoming_shutdown(service, incoming, signal).await?)
+    let signal = async move { closing.cancelled().await };
+    Ok(server.serve_with_incoming_shutdown(routes, incoming, signal).await?)
+}
+
+/// The Raft groups of this node, for [`Routes::add`]. Streams end at `closing`.
+pub fn raft_service(
+    identity: Identity,
+    inbound: Inbound,
+    closing: CancellationToken,
+) -> RaftServer<impl Raft> {
+    RaftServer::new(Service { identity, inbound, closing })
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE)
 }
 
 struct Service {
     identity: Identity,
     inbound: Inbound,
-    closing: watch::Receiver<bool>,
+    closing: CancellationToken,
 }
 
 #[async_trait]
@@ -70,10 +74,8 @@ impl Raft for Service {
         // A stream that breaks ends; what arrived before it stands.
         let requests = request.into_inner().scan((), |(), request| future::ready(request.ok()));
         let answers = self.inbound.append(requests.boxed()).await.map_err(status)?;
-        let mut closing = self.closing.clone();
-        // Streams of entries and heartbeats never end by themselves. An error means that the
-        // server is gone, too.
-        let closed = async move { drop(closing.wait_for(|closing| *closing).await) };
+        // Streams of entries and heartbeats never end by themselves.
+        let closed = self.closing.clone().cancelled_owned();
         let answers = answers.map(|answer| answer.map_err(status)).take_until(Box::pin(closed));
         Ok(Response::new(answers.boxed()))
     }

@@ -2,7 +2,7 @@
 //! processes would.
 
 use bytes::Bytes;
-use milena_peer::{Addresses, Identity, PeerConfig, Peers, serve};
+use milena_peer::{Addresses, Identity, PeerConfig, Peers, Routes, raft_service, serve};
 use milena_quorum::{
     Changes, GroupHandle, GroupId, Network, Node, NodeConfig, NodeId, ProposeError, StateMachine, Timers,
 };
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 const GROUPS: [GroupId; 2] = [GroupId::CLUSTER, GroupId::COORDINATION];
 const CLUSTER_ID: &str = "bWlsZW5hLXRlc3QtY2x1cw";
@@ -40,7 +40,7 @@ struct Process {
     runtime: Option<Runtime>,
     groups: Vec<GroupHandle>,
     words: Vec<Words>,
-    stop: Option<oneshot::Sender<()>>,
+    stop: CancellationToken,
     node: Node,
 }
 
@@ -60,21 +60,22 @@ impl Process {
             keep_entries: 10,
             ..NodeConfig::single(dir, id)
         };
-        let (stop, stopped) = oneshot::channel::<()>();
+        let stop = CancellationToken::new();
         let words = vec![Words::default(), Words::default()];
         let (node, groups) = runtime.block_on(async {
             let node = Node::open(config).await.unwrap();
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             addresses.set(id, listener.local_addr().unwrap().to_string());
-            let shutdown = async { drop(stopped.await) };
-            tokio::spawn(serve(listener, identity, node.inbound(), shutdown));
+            let routes = Routes::default();
+            routes.add(raft_service(identity, node.inbound(), stop.clone()));
+            tokio::spawn(serve(listener, routes, stop.clone()));
             let mut groups = Vec::new();
             for (group, words) in GROUPS.iter().zip(&words) {
                 groups.push(node.start(*group, words.clone()).await.unwrap());
             }
             (node, groups)
         });
-        Process { runtime: Some(runtime), groups, words, stop: Some(stop), node }
+        Process { runtime: Some(runtime), groups, words, stop, node }
     }
 
     fn kill(mut self) {
@@ -82,7 +83,7 @@ impl Process {
     }
 
     fn shut_down(mut self) {
-        drop(self.stop.take());
+        self.stop.cancel();
         let runtime = self.runtime.take().unwrap();
         runtime.block_on(self.node.shutdown());
         runtime.shutdown_background();
