@@ -83,6 +83,7 @@ impl Dispatcher {
             debug!(api = %key, version = header.api_version, "unsupported API or version");
             return close("unsupported API or version");
         }
+        self.services.meters.requested(key);
         let request = match AnyRequest::decode(key, header.api_version, &mut reader) {
             // Bytes behind the body are ignored, as in Kafka: librdkafka 2.16 sends some.
             Ok(request) => request,

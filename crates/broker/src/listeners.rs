@@ -39,6 +39,14 @@ pub enum ListenError {
         /// Its host as configured.
         host: String,
     },
+    /// `milena.http.listener` was asked for and cannot be had.
+    #[error("milena.http.listener: cannot listen on {address}: {source}; give another address, or none")]
+    Http {
+        /// As configured.
+        address: String,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// The name of the host is unknown here, or the address is not this machine's.
     #[error("listener {name}: cannot listen on {host}:{port}: {source}")]
     Address {
@@ -164,8 +172,13 @@ pub(crate) async fn accept(
         match accepted {
             Ok((stream, peer)) => {
                 set_options(&stream);
+                let services = Arc::clone(&services);
                 let dispatcher = Arc::new(Dispatcher::new(Arc::clone(&services), Arc::clone(&name), peer));
-                connections.spawn(connection::serve(stream, dispatcher, limits.clone(), shutdown.clone()));
+                let (limits, shutdown) = (limits.clone(), shutdown.clone());
+                connections.spawn(async move {
+                    let _counted = services.meters.connected();
+                    connection::serve(stream, dispatcher, limits, shutdown).await;
+                });
             }
             Err(error) => {
                 warn!(%error, listener = %name, "connection not accepted");

@@ -7,6 +7,7 @@ use std::sync::{Arc, RwLock};
 use milena_wire::{ErrorCode, Text, Uuid};
 
 use crate::hosted::Hosted;
+use crate::meters::Traffic;
 
 /// How a request names a topic.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub(crate) enum TopicRef {
 pub(crate) struct Partitions {
     map: RwLock<Map>,
     fetch_max_bytes: AtomicUsize,
+    /// Of all partitions since the start, also of those that are gone.
+    pub(crate) traffic: Traffic,
 }
 
 #[derive(Default)]
@@ -32,7 +35,11 @@ struct Map {
 impl Partitions {
     /// None yet. No fetch gets more than `fetch_max_bytes`.
     pub(crate) fn new(fetch_max_bytes: usize) -> Self {
-        Self { map: RwLock::default(), fetch_max_bytes: AtomicUsize::new(fetch_max_bytes) }
+        Self {
+            map: RwLock::default(),
+            fetch_max_bytes: AtomicUsize::new(fetch_max_bytes),
+            traffic: Traffic::default(),
+        }
     }
 
     /// `fetch.max.bytes`.

@@ -1,5 +1,6 @@
 //! Starts and stops a broker: directory, quorum, metadata, partitions, then clients; and back.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
@@ -26,7 +27,9 @@ use crate::coordination::{self, Answers, Coordination, GroupMachine};
 use crate::data_dir::DataDir;
 use crate::error::Explained;
 use crate::housekeeping::Housekeeping;
+use crate::http;
 use crate::listeners::{self, Bound, ListenError};
+use crate::meters::Meters;
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
 use crate::random;
@@ -81,6 +84,7 @@ pub struct Server {
     node: Node,
     epoch: BrokerEpoch,
     endpoints: Vec<Endpoint>,
+    http: Option<SocketAddr>,
     tasks: JoinSet<()>,
     shutdown: CancellationToken,
 }
@@ -92,6 +96,7 @@ impl Server {
         let began = Instant::now();
         let config = loaded.broker;
         let bound = listeners::bind(&config)?;
+        let http = http::bind(&config)?;
         let (data_dir, meta) = open_data_dir(&config, loaded.cluster_id.as_deref())?;
         let quorum = Quorum::start(data_dir.root(), &meta, control).await?;
         let broker = BrokerId(meta.node_id);
@@ -129,6 +134,7 @@ impl Server {
             controller,
             coordination: coordination.clone(),
             data_dir: Arc::clone(&data_dir),
+            meters: Meters::default(),
             cluster_raft: quorum.cluster,
             coordination_raft: quorum.coordination.clone(),
         });
@@ -137,6 +143,7 @@ impl Server {
             node: quorum.node,
             epoch,
             endpoints,
+            http: http.as_ref().and_then(|socket| socket.local_addr().ok()),
             tasks: JoinSet::new(),
             shutdown: CancellationToken::new(),
         };
@@ -151,6 +158,9 @@ impl Server {
             stop(),
         ));
         server.tasks.spawn(Housekeeping { partitions, data_dir, settings }.run(stop()));
+        if let Some(socket) = http {
+            server.tasks.spawn(http::serve(socket, Arc::clone(&server.services), stop()));
+        }
         server.open(bound, &config);
         info!(elapsed_ms = began.elapsed().as_millis() as u64, "Transitioning from RECOVERY to RUNNING");
         Ok(server)
@@ -159,6 +169,11 @@ impl Server {
     /// What clients are told, one address per listener.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
+    }
+
+    /// Where metrics and probes are, if anywhere.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http
     }
 
     /// Where the data is.

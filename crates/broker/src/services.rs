@@ -15,6 +15,7 @@ use crate::cluster::Controller;
 use crate::coordination::Coordination;
 use crate::data_dir::DataDir;
 use crate::error::Explained;
+use crate::meters::Meters;
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
 use crate::random;
@@ -31,6 +32,7 @@ pub(crate) struct Services {
     pub(crate) coordination: Coordination,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) data_dir: Arc<DataDir>,
+    pub(crate) meters: Meters,
     /// The metadata quorum, for what DescribeQuorum tells.
     pub(crate) cluster_raft: GroupHandle,
     /// The groups' quorum, whose leader coordinates.

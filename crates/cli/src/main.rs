@@ -8,6 +8,7 @@ mod admin;
 mod commands;
 mod completion;
 mod connection;
+mod container;
 mod failure;
 mod kafka;
 mod offset_spec;
@@ -29,6 +30,9 @@ fn main() -> ExitCode {
     completion::answer_shell();
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
     let called = arguments.first().cloned().unwrap_or_default();
+    if container::is_start_script(&called) {
+        return container::run(&arguments[1..]);
+    }
     if let Some(tool) = kafka::Tool::named(&called) {
         arguments.remove(0);
         return tool.run(arguments);

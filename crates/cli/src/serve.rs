@@ -1,9 +1,10 @@
 //! `milena serve`: reads the settings, starts the broker, waits for a signal.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use milena_broker::Server;
+use milena_config::container;
 use milena_config::load::{Loaded, Sources};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,7 +46,24 @@ const DEFAULT_LOG: &str = "info,openraft=warn,sled=warn,h2=warn,tonic=warn";
 /// Runs the broker until SIGTERM, SIGINT, or a fault that it cannot survive.
 pub fn run(args: ServeArgs) -> ExitCode {
     start_logging(args.log_format);
-    match load(&args) {
+    let loaded = sources(&args).and_then(|sources| sources.load().map_err(|error| error.to_string()));
+    start(loaded)
+}
+
+/// Runs the broker as a container's process: from the mounted file, if there is one, and these variables.
+pub fn run_in_container(environment: Vec<(String, String)>) -> ExitCode {
+    start_logging(LogFormat::Text);
+    let mounted = Path::new(container::MOUNTED_FILE);
+    let file = if mounted.exists() { read(mounted).map(Some) } else { Ok(None) };
+    let loaded = file.and_then(|file| {
+        let sources = Sources { file, environment, container: true, ..Sources::default() };
+        sources.load().map_err(|error| error.to_string())
+    });
+    start(loaded)
+}
+
+fn start(loaded: Result<Loaded, String>) -> ExitCode {
+    match loaded {
         Ok(loaded) => serve(loaded),
         Err(message) => {
             error!("{message}");
@@ -64,22 +82,21 @@ fn start_logging(format: LogFormat) {
     }
 }
 
-fn load(args: &ServeArgs) -> Result<Loaded, String> {
-    let file = match &args.config {
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| format!("cannot read the configuration {}: {error}", path.display()))?;
-            Some((path.display().to_string(), text))
-        }
-        None => None,
-    };
-    let sources = Sources {
-        file,
+fn sources(args: &ServeArgs) -> Result<Sources, String> {
+    Ok(Sources {
+        file: args.config.as_deref().map(read).transpose()?,
         environment: std::env::vars().collect(),
         set: args.set.clone(),
         data_dir: args.data_dir.clone(),
-    };
-    sources.load().map_err(|error| error.to_string())
+        container: false,
+    })
+}
+
+/// Name and text of a properties file.
+fn read(path: &Path) -> Result<(String, String), String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("cannot read the configuration {}: {error}", path.display()))?;
+    Ok((path.display().to_string(), text))
 }
 
 fn serve(loaded: Loaded) -> ExitCode {

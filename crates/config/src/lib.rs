@@ -13,6 +13,7 @@
 
 mod broker_config;
 mod check;
+pub mod container;
 pub mod describe;
 pub mod docs;
 pub mod environment;

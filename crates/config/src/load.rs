@@ -5,7 +5,7 @@
 
 use crate::environment::{self, Environment};
 use crate::topic_list::TopicToCreate;
-use crate::{BrokerConfig, Effect, Overrides, StartError, properties, tables};
+use crate::{BrokerConfig, Effect, Overrides, StartError, container, properties, tables};
 
 /// Where settings come from.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +18,8 @@ pub struct Sources {
     pub set: Vec<String>,
     /// Argument of `--data-dir`; wins over `log.dirs` and `log.dir`.
     pub data_dir: Option<String>,
+    /// The process is a container's, with the defaults of Kafka's images ([`container`]).
+    pub container: bool,
 }
 
 /// A broker's settings, and what else the sources said.
@@ -40,6 +42,7 @@ impl Sources {
             Some((name, text)) => properties::parse(name, text)?,
             None => Overrides::new(),
         };
+        let bitnami = self.environment.iter().any(|(name, _)| name.starts_with("KAFKA_CFG_"));
         let Environment { settings: variables, cluster_id, create_topics } =
             environment::read(self.environment)?;
         settings.extend(variables.clone());
@@ -51,6 +54,9 @@ impl Sources {
             settings.insert("log.dirs".to_owned(), directory);
         }
         adopt_relatives(&mut settings, &variables);
+        if self.container {
+            container::add_defaults(&mut settings, bitnami);
+        }
         let mut warnings: Vec<String> = settings.keys().filter_map(|name| warning(name)).collect();
         warnings.extend(without_effect_yet(&settings));
         let broker = BrokerConfig::new(settings)?;

@@ -54,7 +54,7 @@ struct Collected {
 
 /// Answers at once if it may, else when woken.
 pub(crate) fn start(
-    partitions: &Partitions,
+    partitions: &Arc<Partitions>,
     context: Context,
     answer: Answer,
     request: FetchRequest,
@@ -66,9 +66,15 @@ pub(crate) fn start(
     let plan = Plan::new(partitions, &context, request);
     let collected = plan.collect();
     if max_wait.is_zero() || plan.is_satisfied_by(&collected) {
+        plan.count(partitions, &collected.response);
         return answer.now(collected.response);
     }
-    answer.later(wait(plan, Instant::now() + max_wait))
+    let partitions = Arc::clone(partitions);
+    answer.later(async move {
+        let response = wait(&plan, Instant::now() + max_wait).await;
+        plan.count(&partitions, &response);
+        response
+    })
 }
 
 /// Sessions are refused by answering session id 0, which every client takes as "send all partitions each
@@ -86,8 +92,8 @@ fn check_request(context: &Context, request: &FetchRequest) -> Result<(), ErrorC
 }
 
 /// Parks until the plan is satisfied or the time is over, then answers with what there is.
-async fn wait(plan: Plan, deadline: Instant) -> FetchResponse {
-    let parked = Parked::new(&plan);
+async fn wait(plan: &Plan, deadline: Instant) -> FetchResponse {
+    let parked = Parked::new(plan);
     loop {
         let collected = plan.collect();
         if plan.is_satisfied_by(&collected) {
@@ -153,6 +159,20 @@ impl Plan {
 
     fn hosted(&self) -> impl Iterator<Item = &Arc<Hosted>> {
         self.topics.iter().flat_map(|topic| &topic.partitions).filter_map(|it| it.hosted.as_ref().ok())
+    }
+
+    /// Counts what is sent, for the metrics.
+    fn count(&self, partitions: &Partitions, response: &FetchResponse) {
+        for (topic, answered) in self.topics.iter().zip(&response.responses) {
+            for (plan, data) in topic.partitions.iter().zip(&answered.partitions) {
+                let bytes =
+                    (data.error_code == 0).then(|| data.records.as_ref().map_or(0, Records::len) as u64);
+                partitions.traffic.fetched(bytes);
+                if let Ok(hosted) = &plan.hosted {
+                    hosted.traffic.fetched(bytes);
+                }
+            }
+        }
     }
 
     fn is_satisfied_by(&self, collected: &Collected) -> bool {

@@ -114,7 +114,12 @@ fn append_topic(
                 Err(code) => failed(index, code, None),
                 Ok(hosted) => {
                     let batch = data.records.map(Records::into_bytes).unwrap_or_default();
-                    match hosted.append(batch, acks, zstd_allowed) {
+                    let bytes = batch.len() as u64;
+                    let outcome = hosted.append(batch, acks, zstd_allowed);
+                    let appended = outcome.as_ref().ok().map(|it| (it.records(), bytes));
+                    partitions.traffic.produced(appended);
+                    hosted.traffic.produced(appended);
+                    match outcome {
                         Ok(appended) => {
                             let response = succeeded(index, &appended);
                             if appended.must_flush || (acks == Acks::All && !appended.replicated) {

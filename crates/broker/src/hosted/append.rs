@@ -60,6 +60,13 @@ pub(crate) struct Appended {
     pub(crate) must_flush: bool,
 }
 
+impl Appended {
+    /// Records in it.
+    pub(crate) fn records(&self) -> u64 {
+        u64::try_from(self.end.0 - self.base_offset.0).unwrap_or(0)
+    }
+}
+
 /// Why a batch was not appended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProduceRefusal {

@@ -22,6 +22,7 @@ pub(crate) use append::{Acks, Appended, ProduceRefusal};
 pub(crate) use read::{FetchFrom, FetchRefusal, Fetched, OffsetQuery};
 pub(crate) use upkeep::{Checkpointed, DeleteRefusal};
 
+use crate::meters::Traffic;
 use crate::waiters::Waiters;
 
 /// A partition of this broker.
@@ -34,6 +35,8 @@ pub(crate) struct Hosted {
     pub(crate) index: i32,
     /// Requests that wait for data, for replicas or for the log start.
     pub(crate) waiters: Waiters,
+    /// What clients wrote and read.
+    pub(crate) traffic: Traffic,
     config: ArcSwap<TopicConfig>,
     /// `None` once it is deleted from the cluster, or closed for shutdown: nothing is served any more.
     state: Mutex<Option<State>>,
@@ -70,6 +73,7 @@ impl Hosted {
             topic_id,
             index,
             waiters: Waiters::default(),
+            traffic: Traffic::default(),
             config: ArcSwap::new(config),
             state: Mutex::new(Some(state)),
             flushing: tokio::sync::Mutex::default(),
@@ -103,6 +107,11 @@ impl Hosted {
     /// First offset that can be read; -1 once it is closed.
     pub(crate) fn log_start(&self) -> Offset {
         self.with(|state| state.log.log_start()).unwrap_or(Offset::NONE)
+    }
+
+    /// Next offset to be written; -1 once it is closed.
+    pub(crate) fn log_end(&self) -> Offset {
+        self.with(|state| state.log.log_end()).unwrap_or(Offset::NONE)
     }
 
     /// Bytes on disk.

@@ -52,6 +52,11 @@ impl Broker {
         (dir, broker)
     }
 
+    /// Where it serves HTTP.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.server.as_ref().and_then(Server::http_address)
+    }
+
     /// Stops in good order.
     pub fn stop(mut self) {
         self.runtime.block_on(self.server.take().unwrap().stop());

@@ -1,5 +1,7 @@
 //! `milena health`
 
+use std::io::{Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use clap::Args;
@@ -12,6 +14,9 @@ use crate::time;
 use super::{Each, counted};
 
 /// Says whether a broker answers and knows its controller: exit code 0, else 1. For container health checks.
+///
+/// With --ready it asks the broker of this machine or container instead whether it is ready: in the cluster, and in sync with
+/// all that it should hold.
 #[derive(Debug, Args)]
 pub struct HealthArgs {
     /// Print nothing.
@@ -20,6 +25,17 @@ pub struct HealthArgs {
     /// Fail if a partition has no leader.
     #[arg(long)]
     partitions: bool,
+    /// Ask this machine's broker at its milena.http.listener whether it is ready.
+    #[arg(long, conflicts_with_all = ["partitions", "bootstrap_server"])]
+    ready: bool,
+    /// Where --ready asks: what milena.http.listener says.
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "KAFKA_MILENA_HTTP_LISTENER",
+        default_value = "127.0.0.1:9644"
+    )]
+    http_listener: String,
     /// Brokers to ask, separated by commas.
     #[arg(
         short = 'b',
@@ -44,10 +60,25 @@ impl HealthArgs {
             deadline: self.timeout,
             ..ClientOptions::default()
         };
+        if self.ready {
+            let message = self.check_ready()?;
+            return if self.quiet { Ok(()) } else { Each::new().done(&message) };
+        }
         let checked = tokio::time::timeout(self.timeout, self.check(options)).await;
         let late = || Failure::new(format!("no answer within {:?}", self.timeout));
         let message = checked.unwrap_or_else(|_| Err(late()))?;
         if self.quiet { Ok(()) } else { Each::new().done(&message) }
+    }
+
+    fn check_ready(&self) -> Outcome<String> {
+        // What is open everywhere is reached at home.
+        let address = self.http_listener.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]");
+        let failed = |error: std::io::Error| Failure::new(format!("http://{address}/readyz: {error}"));
+        let answer = get(&address, "/readyz", self.timeout).map_err(failed)?;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let is_ready = head.split(' ').nth(1) == Some("200");
+        let message = body.trim_end().to_owned();
+        if is_ready { Ok(message) } else { Err(Failure::new(message)) }
     }
 
     async fn check(&self, options: ClientOptions) -> Outcome<String> {
@@ -71,4 +102,22 @@ impl HealthArgs {
         }
         Ok(format!("healthy: {}", counted(metadata.brokers.len(), "broker")))
     }
+}
+
+/// One request over HTTP/1.0: head and body of the answer, at most 64 KiB.
+fn get(address: &str, path: &str, timeout: Duration) -> std::io::Result<String> {
+    let mut last = std::io::ErrorKind::AddrNotAvailable.into();
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, timeout) {
+            Ok(mut stream) => {
+                stream.set_read_timeout(Some(timeout))?;
+                write!(stream, "GET {path} HTTP/1.0\r\nhost: {address}\r\n\r\n")?;
+                let mut answer = String::new();
+                stream.take(64 * 1024).read_to_string(&mut answer)?;
+                return Ok(answer);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }

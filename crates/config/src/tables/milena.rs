@@ -15,6 +15,7 @@ settings! { BrokerConfig part 9 MILENA:
     open_files: "milena.open.files", Int = 1024, AtLeast(16), ReadOnly, Now;
     /// Address for other brokers, as host:port. Unset, a node alone opens none.
     peer_listener: "milena.peer.listener", Text = "127.0.0.1:9093", Any, ReadOnly, Later;
-    /// Address for `/livez`, `/readyz` and `/metrics`, as host:port; empty for none.
-    http_listener: "milena.http.listener", Text = "127.0.0.1:9644", Any, ReadOnly, Later;
+    /// Address for `/livez`, `/readyz` and `/metrics`, as host:port; empty for none. Unset, a broker that finds the
+    /// address taken goes on without.
+    http_listener: "milena.http.listener", Text = "127.0.0.1:9644", Any, ReadOnly, Now;
 }

@@ -100,6 +100,7 @@ fn the_command_line_wins_over_the_environment_over_the_file() {
         environment: variables(&[("KAFKA_NUM_PARTITIONS", "2"), ("KAFKA_GROUP_MAX_SIZE", "2")]),
         set: vec!["group.max.size=3".into()],
         data_dir: Some("/d".into()),
+        container: false,
     }
     .load()
     .unwrap();
