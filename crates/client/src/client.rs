@@ -30,6 +30,8 @@ struct Inner {
     connections: Mutex<HashMap<(Address, Lane), Arc<Place>>>,
     /// Broker id by key type and key.
     coordinators: Mutex<HashMap<(i8, String), i32>>,
+    /// Addresses that did not answer the last time, the latest last. Bounded by the addresses there are.
+    silent: Mutex<Vec<Address>>,
 }
 
 /// Brokers serve the requests of a connection one after the other, so those that wait in the broker have
@@ -70,6 +72,7 @@ impl Client {
                 metadata: Mutex::default(),
                 connections: Mutex::default(),
                 coordinators: Mutex::default(),
+                silent: Mutex::default(),
             }),
         };
         client.ask_metadata(&[], false).await?;
@@ -238,6 +241,12 @@ impl Client {
         }
     }
 
+    /// What is known of a topic, whether or not all its partitions have leaders, unless it is too old.
+    pub(crate) fn known_topic(&self, name: &str) -> Option<Arc<Topic>> {
+        let max_age = self.inner.options.metadata_max_age;
+        self.metadata().topic(name).filter(|it| it.learnt.elapsed() < max_age).cloned()
+    }
+
     /// Forgets what is known of a topic, after an answer that says it is out of date.
     pub fn forget_topic(&self, name: &str) {
         Arc::make_mut(&mut self.inner.metadata.lock().unwrap()).forget(name);
@@ -290,7 +299,7 @@ impl Client {
     }
 
     /// One Metadata request to whoever answers. No topics means brokers only.
-    async fn ask_metadata(&self, topics: &[&str], create: bool) -> Result<Arc<Metadata>, Error> {
+    pub(crate) async fn ask_metadata(&self, topics: &[&str], create: bool) -> Result<Arc<Metadata>, Error> {
         let named = |name: &&str| MetadataRequestTopic { name: Some((*name).into()), ..Default::default() };
         let request = MetadataRequest {
             topics: Some(topics.iter().map(named).collect()),
@@ -341,7 +350,8 @@ impl Client {
         self.connection_to(address, lane).await
     }
 
-    /// A broker to which a connection is open, else the first that takes one.
+    /// The broker that owes the fewest answers among those to which a connection is open, so that one that is stuck
+    /// is not asked again and again; else the first that takes a connection.
     async fn any(&self) -> Result<Connection, Error> {
         let places: Vec<_> = {
             let connections = self.inner.connections.lock().unwrap();
@@ -351,14 +361,15 @@ impl Client {
                 .map(|(_, place)| place.clone())
                 .collect()
         };
-        for place in places {
-            if let Some(open) = place.try_lock().ok().and_then(|it| it.clone()).filter(Connection::is_open) {
-                return Ok(open);
-            }
+        let open = places.iter().filter_map(|it| it.try_lock().ok()?.clone().filter(Connection::is_open));
+        if let Some(open) = open.min_by_key(Connection::in_flight) {
+            return Ok(open);
         }
         let metadata = self.metadata();
         let known = metadata.brokers.keys().filter_map(|id| metadata.address(*id).ok());
-        let candidates: Vec<_> = known.chain(self.inner.bootstrap.iter().cloned()).collect();
+        let mut candidates: Vec<_> = known.chain(self.inner.bootstrap.iter().cloned()).collect();
+        let silent = self.inner.silent.lock().unwrap().clone();
+        candidates.sort_by_key(|it| silent.iter().position(|silent| silent == it).map_or(0, |at| at + 1));
         let mut first_error = None;
         for address in candidates {
             match self.connection_to(address, Lane::Calls).await {
@@ -376,7 +387,14 @@ impl Client {
         match &*place {
             Some(open) if open.is_open() => Ok(open.clone()),
             _ => {
-                let opened = Connection::open(&address, &self.inner.options).await?;
+                let opened = Connection::open(&address, &self.inner.options).await;
+                let mut silent = self.inner.silent.lock().unwrap();
+                silent.retain(|it| *it != address);
+                if opened.is_err() {
+                    silent.push(address);
+                }
+                drop(silent);
+                let opened = opened?;
                 *place = Some(opened.clone());
                 Ok(opened)
             }

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +28,7 @@ struct Shared {
     address: String,
     client_id: String,
     request_timeout: Duration,
+    in_flight: AtomicUsize,
     link: Link,
 }
 
@@ -49,6 +51,7 @@ impl Connection {
                 address: address.to_string(),
                 client_id: options.client_id.clone(),
                 request_timeout: options.request_timeout,
+                in_flight: AtomicUsize::new(0),
                 link: Link::start(transport, address.to_string(), options),
             });
             let versions = Arc::new(BrokerVersions::new(shared.negotiate().await?));
@@ -68,6 +71,11 @@ impl Connection {
     /// Whether requests can still be sent.
     pub(crate) fn is_open(&self) -> bool {
         self.shared.link.is_open()
+    }
+
+    /// Requests that wait for their answers.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.shared.in_flight.load(Ordering::Relaxed)
     }
 
     /// Sends `request` in the highest common version up to `most`, and returns when it has its place in the order
@@ -170,6 +178,7 @@ impl Shared {
             Ok(pushed) => pushed?,
             Err(_) => return Err(self.give_up(R::KEY, after)),
         }
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
         Ok(Pending { shared: self.clone(), version, answered, deadline, after, request: PhantomData })
     }
 
@@ -196,6 +205,12 @@ impl Shared {
         frame::get_response_header(&mut reader, R::KEY, version)
             .and_then(|_| R::Response::decode(&mut reader, version))
             .map_err(|reason| Error::BadAnswer { api: R::KEY, address: self.address.clone(), reason })
+    }
+}
+
+impl<R> Drop for Pending<R> {
+    fn drop(&mut self) {
+        self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -181,6 +181,20 @@ impl Error {
         }
     }
 
+    /// One word for statistics: the name of Kafka's error code, or of what befell the connection.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Refused { code, .. } => code.name(),
+            Self::DeadlinePassed { last, .. } => last.name(),
+            Self::Unreachable { .. } | Self::Unresolved { .. } => "unreachable",
+            Self::Disconnected { .. } => "disconnected",
+            Self::RequestTimedOut { .. } => "timed-out",
+            Self::UnknownBroker { .. } => "unknown-broker",
+            Self::Closed => "closed",
+            _ => "other",
+        }
+    }
+
     /// Whether the same call may succeed later: lost connections, and what Kafka calls retriable.
     pub fn is_retriable(&self) -> bool {
         match self {

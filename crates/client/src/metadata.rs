@@ -122,7 +122,10 @@ impl Metadata {
                 self.topics.remove(&name);
                 failed.push((name, described.error_code));
             } else {
-                let topic = topic(&name, described);
+                let mut topic = topic(&name, described);
+                if let Some(known) = self.topics.get(&name).filter(|it| it.id == topic.id) {
+                    keep_newer_leaders(&mut topic, known);
+                }
                 self.topics.insert(name, Arc::new(topic));
             }
         }
@@ -131,6 +134,18 @@ impl Metadata {
 
     pub(crate) fn forget(&mut self, name: &str) {
         self.topics.remove(name);
+    }
+}
+
+/// A broker that has fallen behind tells of leaders that are deposed (KIP-320): what is known of a later leader epoch
+/// stays.
+fn keep_newer_leaders(topic: &mut Topic, known: &Topic) {
+    for partition in &mut topic.partitions {
+        if let Some(known) = known.partition(partition.index)
+            && known.leader_epoch > partition.leader_epoch
+        {
+            *partition = known.clone();
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod partitioner;
 mod record;
 mod sender;
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     settled: Notify,
     /// Why the producer has ended, if it has.
     ended: Mutex<Option<Error>>,
+    /// What brokers and connections said no with, and how often, retries included.
+    refusals: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Producer {
@@ -57,6 +60,7 @@ impl Producer {
             look: Notify::new(),
             settled: Notify::new(),
             ended: Mutex::new(None),
+            refusals: Mutex::default(),
             options,
         });
         let identity = match shared.options.idempotent {
@@ -82,7 +86,11 @@ impl Producer {
             let code = ErrorCode::MessageTooLarge.code();
             return Err(Error::refused(format!("send to {}", record.topic), code, Some(message)));
         }
-        let topic = shared.client.topic(record.topic, true).await?;
+        // A partition without a leader holds up its own records only.
+        let topic = match shared.client.known_topic(record.topic) {
+            Some(topic) => topic,
+            None => shared.client.topic(record.topic, true).await?,
+        };
         self.reserve(size).await?;
         let timestamp = record.timestamp.unwrap_or_else(now_ms);
         let appended = {
@@ -117,6 +125,12 @@ impl Producer {
             }
             settled.await;
         }
+    }
+
+    /// Why batches were refused so far, and how often: names of error codes, or of what befell the connection.
+    /// Those that were sent again are counted too.
+    pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        self.shared.refusals.lock().unwrap().clone()
     }
 
     /// Takes `size` bytes of the memory; the batch gives them back when it is settled.

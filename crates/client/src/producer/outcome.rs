@@ -13,18 +13,20 @@ pub struct Delivered {
     pub partition: i32,
     /// Its offset, or -1 with acks=0, when the broker does not tell.
     pub offset: i64,
+    /// The broker that has said so, or -1 if it says nothing.
+    pub broker: i32,
 }
 
 /// The result of one batch, shared by all its records.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    /// Base offset of the batch.
-    result: OnceLock<Result<i64, Error>>,
+    /// Base offset of the batch, and the broker that told it.
+    result: OnceLock<Result<(i64, i32), Error>>,
     done: Notify,
 }
 
 impl Outcome {
-    pub(crate) fn set(&self, result: Result<i64, Error>) {
+    pub(crate) fn set(&self, result: Result<(i64, i32), Error>) {
         // The first word counts: a batch that was failed while it was in flight stays failed.
         let _ = self.result.set(result);
         self.done.notify_waiters();
@@ -54,9 +56,10 @@ impl Delivery {
     /// The result, if there is one already.
     pub fn result(&self) -> Option<Result<Delivered, Error>> {
         let result = self.outcome.result.get()?.clone();
-        Some(result.map(|base| Delivered {
+        Some(result.map(|(base, broker)| Delivered {
             partition: self.partition,
             offset: if base < 0 { -1 } else { base + self.index },
+            broker,
         }))
     }
 }

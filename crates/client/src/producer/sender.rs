@@ -1,6 +1,6 @@
 //! The task behind a producer: takes batches out of the accumulator, sends them, settles them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use milena_wire::produce::{
 use milena_wire::{ErrorCode, Records};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Shared;
 use super::accumulator::Drained;
@@ -55,10 +55,16 @@ struct Finished {
 pub(super) async fn run(shared: Arc<Shared>, mut identity: Option<Identity>) {
     let mut requests = JoinSet::new();
     let mut lookups = JoinSet::new();
+    let mut outdated = BTreeSet::new();
     // Ends when the last request to a broker was sent.
     let mut turns = HashMap::new();
     loop {
-        let wake_at = start_requests(&shared, identity, &mut requests, &mut lookups, &mut turns);
+        let wake_at = start_requests(&shared, identity, &mut requests, &mut outdated, &mut turns);
+        if lookups.is_empty() {
+            for topic in std::mem::take(&mut outdated) {
+                lookups.spawn(look_up(shared.client.clone(), topic));
+            }
+        }
         let timer = async {
             match wake_at {
                 Some(at) => sleep_until(at).await,
@@ -69,7 +75,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut identity: Option<Identity>) {
             () = shared.look.notified() => {}
             () = timer => {}
             Some(finished) = requests.join_next() => {
-                settle(&shared, finished.expect("a request's task does not panic"));
+                settle(&shared, finished.expect("a request's task does not panic"), &mut outdated);
             }
             Some(_) = lookups.join_next() => {}
         }
@@ -79,12 +85,21 @@ pub(super) async fn run(shared: Arc<Shared>, mut identity: Option<Identity>) {
     }
 }
 
+/// Asks for the leaders of a topic, once. What is known of it stays in use meanwhile: other partitions go on.
+async fn look_up(client: Client, topic: String) {
+    let metadata = client.ask_metadata(&[&topic], false).await;
+    // Failing is no news: the batches wait, and expire in time.
+    if !metadata.is_ok_and(|it| it.topic(&topic).is_some_and(|it| it.is_led())) {
+        sleep(client.options().retry_backoff).await;
+    }
+}
+
 /// Sends whatever can be sent; returns when to look again.
 fn start_requests(
     shared: &Arc<Shared>,
     identity: Option<Identity>,
     requests: &mut JoinSet<Finished>,
-    lookups: &mut JoinSet<()>,
+    outdated: &mut BTreeSet<String>,
     turns: &mut HashMap<i32, oneshot::Receiver<()>>,
 ) -> Option<Instant> {
     loop {
@@ -101,15 +116,7 @@ fn start_requests(
                 Error::DeadlinePassed { after: shared.options.delivery_timeout, last: Box::new(last) };
             shared.fail_waiting(&batch, error);
         }
-        if lookups.is_empty() {
-            for topic in round.leaderless {
-                let client = shared.client.clone();
-                lookups.spawn(async move {
-                    // Failing is no news: the batches wait, and expire in time.
-                    let _ = client.topic(&topic, false).await;
-                });
-            }
-        }
+        outdated.extend(round.leaderless);
         if round.drained.is_empty() {
             return round.wake_at;
         }
@@ -191,16 +198,16 @@ fn records(batch: &mut Batch, identity: Option<Identity>) -> Records {
     records
 }
 
-fn settle(shared: &Shared, finished: Finished) {
+fn settle(shared: &Shared, finished: Finished, outdated: &mut BTreeSet<String>) {
     let Finished { broker, batches, answer } = finished;
     shared.accumulator.lock().unwrap().request_done(broker);
     for (topic, partition, batch) in batches {
         let result = match &answer {
-            Ok(None) => Ok(-1),
+            Ok(None) => Ok((-1, -1)),
             Ok(Some(answer)) => match partition_answer(answer, &topic, partition) {
-                Some(it) if it.error_code == 0 => Ok(it.base_offset),
+                Some(it) if it.error_code == 0 => Ok((it.base_offset, broker)),
                 // The broker has it, and no longer knows where.
-                Some(it) if it.error_code == ErrorCode::DuplicateSequenceNumber.code() => Ok(-1),
+                Some(it) if it.error_code == ErrorCode::DuplicateSequenceNumber.code() => Ok((-1, broker)),
                 Some(it) => Err(refusal(&topic, partition, it)),
                 None => Err(Error::refused(
                     format!("send to {topic}-{partition}: the answer leaves the partition out"),
@@ -210,7 +217,9 @@ fn settle(shared: &Shared, finished: Finished) {
             },
             Err(error) => Err(error.clone()),
         };
-        shared.settle_batch(&topic, partition, batch, result);
+        if shared.settle_batch(&topic, partition, batch, result) {
+            outdated.insert(topic);
+        }
     }
     shared.settled.notify_waiters();
 }
@@ -233,7 +242,17 @@ fn refusal(topic: &str, partition: i32, answer: &PartitionProduceResponse) -> Er
 }
 
 impl Shared {
-    fn settle_batch(&self, topic: &str, partition: i32, batch: Batch, result: Result<i64, Error>) {
+    /// Returns whether what is known of the topic's leaders is to be asked for anew.
+    fn settle_batch(
+        &self,
+        topic: &str,
+        partition: i32,
+        batch: Batch,
+        result: Result<(i64, i32), Error>,
+    ) -> bool {
+        if let Err(error) = &result {
+            *self.refusals.lock().unwrap().entry(error.name()).or_default() += 1;
+        }
         let mut accumulator = self.accumulator.lock().unwrap();
         let again = match &result {
             Ok(_) => false,
@@ -246,10 +265,8 @@ impl Shared {
         if again {
             let not_before = Instant::now() + self.client.options().retry_backoff;
             accumulator.batch_failed(topic, partition, batch, not_before);
-            drop(accumulator);
             // Most retriable refusals say that what is known of the leaders is old.
-            self.client.forget_topic(topic);
-            return;
+            return true;
         }
         accumulator.batch_done(topic, partition, &batch);
         accumulator.needs_producer_id |= result.is_err() && batch.sequence.is_some();
@@ -257,6 +274,7 @@ impl Shared {
         drop(accumulator);
         self.memory.add_permits(batch.memory);
         batch.outcome.set(result);
+        false
     }
 
     /// Fails a batch that is not in flight.
