@@ -38,7 +38,6 @@ mod truncate;
 
 pub use append::AppendInfo;
 pub use config::LogConfig;
-pub use epochs::{EpochCache, EpochEnd, EpochEntry};
 pub use error::{Damage, Error, ReadError};
 pub use flush::FlushHandle;
 pub use fs::FileSystem;
@@ -46,6 +45,7 @@ pub use log::Log;
 pub use log_dir::{
     Checkpoint, CheckpointEntry, DirEntryKind, LastShutdown, LogDir, MetaProperties, PartitionDir, Synced,
 };
+pub use milena_partition::{EpochCache, EpochEnd, EpochEntry};
 pub use names::TopicId;
 pub use open::{DamagePolicy, OpenOptions, OpenReport, TornTail};
 pub use read::{ReadPlan, Slice};

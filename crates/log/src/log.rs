@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use milena_partition::ProducerEntry;
+use milena_partition::{EpochCache, EpochEnd, ProducerEntry};
 use milena_records::{LeaderEpoch, Offset};
 
 use crate::checkpoint::{self, Durability};
 use crate::config::LogConfig;
-use crate::epochs::{EpochCache, EpochEnd};
+use crate::epochs;
 use crate::error::Error;
 use crate::flush::FlushState;
 use crate::log_dir::Synced;
@@ -244,7 +244,12 @@ impl Log {
     pub(crate) fn save_epochs(&mut self, durability: Durability) -> Result<(), Error> {
         if self.epochs_changed {
             let path = self.dir.join(EPOCHS);
-            checkpoint::replace(&*self.storage.fs, &path, self.epochs.encode().as_bytes(), durability)?;
+            checkpoint::replace(
+                &*self.storage.fs,
+                &path,
+                epochs::encode(&self.epochs).as_bytes(),
+                durability,
+            )?;
             self.epochs_changed = false;
             let mut flush = self.flush.lock().expect("no panic while the lock is held");
             flush.epochs_unsynced = durability == Durability::Later;

@@ -9,7 +9,9 @@ use milena_records::Offset;
 
 use crate::checkpoint;
 use crate::config::LogConfig;
-use crate::epochs::EpochCache;
+use milena_partition::EpochCache;
+
+use crate::epochs;
 use crate::error::{Damage, Error};
 use crate::flush::FlushState;
 use crate::fs::Stat;
@@ -192,7 +194,7 @@ fn read_topic_id(storage: &Storage, dir: &Path) -> Result<TopicId, Error> {
 fn read_epochs(storage: &Storage, dir: &Path) -> Option<EpochCache> {
     let path = dir.join(EPOCHS);
     match checkpoint::read(&*storage.fs, &path) {
-        Ok(Some(text)) => match EpochCache::decode(&text) {
+        Ok(Some(text)) => match epochs::decode(&text) {
             Ok(epochs) => return Some(epochs),
             Err(why) => {
                 tracing::warn!(path = %path.display(), why, "leader epochs are gathered from the log")

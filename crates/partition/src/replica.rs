@@ -1,113 +1,67 @@
-//! What one replica knows about its role and about how far its records are committed.
+//! One replica of a partition: its role, its log's bounds, and how far records are committed.
 //!
 //! The high watermark follows the slowest member of the maximal ISR and stands still while fewer than
-//! `min.insync.replicas` copies exist, KIP-966. Only the follower positions of the current leader epoch
-//! count. Source of the rules: KIP-101, KIP-497, KIP-966.
+//! `min.insync.replicas` copies exist, KIP-966. Only what followers showed in the current leader epoch counts.
+//! The other halves of the state machine: [`crate::isr`], [`crate::fetch`], [`crate::follow`].
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use milena_records::{LeaderEpoch, Offset};
+use milena_records::Offset;
 
-/// Who leads the partition, as the committed metadata says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leadership {
-    /// Leader's broker id; -1 while nobody leads.
-    pub leader: i32,
-    /// Grows whenever the leader changes.
-    pub leader_epoch: LeaderEpoch,
-    /// Grows with every change of the partition's record.
-    pub partition_epoch: i32,
-    /// Assigned brokers, preferred leader first.
-    pub replicas: Vec<i32>,
-    /// In-sync replicas, the leader included.
-    pub isr: Vec<i32>,
-    /// Copies that an `acks=all` write needs, `min.insync.replicas`.
-    pub min_insync_replicas: i32,
-}
+use crate::followers::{Follower, Followers};
+use crate::isr::{Patience, Pending};
+use crate::leadership::{AppendRefusal, EpochRefusal, Leadership, Lives, Replication, Role, Transition};
 
-/// What this broker does for the partition.
+/// Where a log begins and ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Serves clients and followers.
-    Leader,
-    /// Fetches from the leader.
-    Follower,
-}
-
-/// How far a follower is, as its last fetch said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FollowerPosition {
-    /// Next offset it asked for: it holds all before.
-    pub log_end: Offset,
-    /// First offset it still has.
-    pub log_start: Offset,
-}
-
-/// Why an append is refused before anything is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum AppendRefusal {
-    /// NOT_LEADER_OR_FOLLOWER.
-    #[error("broker is not the leader; broker {leader} leads in epoch {leader_epoch}")]
-    NotLeader {
-        /// Present leader, -1 if none.
-        leader: i32,
-        /// Its epoch.
-        leader_epoch: i32,
-    },
-    /// NOT_ENOUGH_REPLICAS: `acks=all` and too few in-sync replicas (PR-11).
-    #[error("{in_sync} in-sync replicas, {required} required by min.insync.replicas")]
-    NotEnoughReplicas {
-        /// Committed in-sync replicas.
-        in_sync: usize,
-        /// Copies demanded.
-        required: usize,
-    },
-}
-
-/// A leader epoch in a request that does not fit (FE-9).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum EpochRefusal {
-    /// FENCED_LEADER_EPOCH: the client's metadata is old.
-    #[error("leader epoch {got} is older than {current}")]
-    Fenced {
-        /// Epoch here.
-        current: i32,
-        /// Epoch in the request.
-        got: i32,
-    },
-    /// UNKNOWN_LEADER_EPOCH: the client knows more than this broker; it retries.
-    #[error("leader epoch {got} is newer than {current}")]
-    Unknown {
-        /// Epoch here.
-        current: i32,
-        /// Epoch in the request.
-        got: i32,
-    },
+pub struct LogBounds {
+    /// First offset that can be read.
+    pub start: Offset,
+    /// Next offset to be written.
+    pub end: Offset,
 }
 
 /// One replica's view of its partition.
 #[derive(Debug, Clone)]
 pub struct Replica {
-    broker: i32,
-    leadership: Leadership,
-    log_end: Offset,
-    high_watermark: Offset,
-    followers: BTreeMap<i32, FollowerPosition>,
+    pub(crate) broker: i32,
+    pub(crate) leadership: Leadership,
+    pub(crate) lives: Lives,
+    pub(crate) log_start: Offset,
+    pub(crate) log_end: Offset,
+    pub(crate) high_watermark: Offset,
+    /// Log end at which the epoch began that is led in.
+    pub(crate) epoch_start: Offset,
+    pub(crate) followers: Followers,
+    pub(crate) pending: Option<Pending>,
+    /// The leader said that this broker's metadata is old.
+    pub(crate) awaits_metadata: bool,
+    /// The latest time told.
+    pub(crate) now_ms: i64,
+    pub(crate) lag_max_ms: i64,
+    /// When the high watermark moved last, or had nothing to move for.
+    pub(crate) watermark_moved_at: i64,
 }
 
 impl Replica {
-    /// A replica on `broker` whose log ends at `log_end` and which knows `high_watermark` from its
-    /// checkpoint; a checkpoint beyond the log is bounded to it.
-    pub fn new(broker: i32, leadership: Leadership, log_end: Offset, high_watermark: Offset) -> Self {
-        let mut replica = Self {
+    /// A replica on `broker` with the log that it found, and the high watermark of its checkpoint, which is bounded to
+    /// the log. It follows nobody and leads nothing until told to by [`Self::lead`].
+    pub fn new(broker: i32, log: LogBounds, high_watermark: Offset) -> Self {
+        Self {
             broker,
-            leadership,
-            log_end,
-            high_watermark: high_watermark.min(log_end),
-            followers: BTreeMap::new(),
-        };
-        replica.advance_high_watermark();
-        replica
+            leadership: Leadership::unknown(),
+            lives: Lives::default(),
+            log_start: log.start,
+            log_end: log.end,
+            high_watermark: high_watermark.min(log.end).max(log.start),
+            epoch_start: log.end,
+            followers: Followers::default(),
+            pending: None,
+            awaits_metadata: false,
+            now_ms: 0,
+            lag_max_ms: Patience::default().lag_max_ms,
+            watermark_moved_at: 0,
+        }
     }
 
     /// Role under the current metadata.
@@ -121,6 +75,9 @@ impl Replica {
     }
 
     /// First offset not yet held by every in-sync replica; consumers read below it.
+    ///
+    /// Never falls within a leader epoch on the leader; on a follower it is a copy. Followers truncate by epoch, not
+    /// by this value: KIP-101.
     pub fn high_watermark(&self) -> Offset {
         self.high_watermark
     }
@@ -130,21 +87,63 @@ impl Replica {
         self.log_end
     }
 
-    /// Takes newer metadata. Metadata that is not newer by partition epoch is ignored. Returns whether
-    /// leadership changed, in which case the followers' positions start anew and parked requests of the
-    /// old epoch must fail.
-    pub fn lead(&mut self, leadership: Leadership) -> bool {
-        if leadership.partition_epoch < self.leadership.partition_epoch {
-            return false;
+    /// First offset that can be read.
+    pub fn log_start(&self) -> Offset {
+        self.log_start
+    }
+
+    /// The leader's view of a follower; `None` on a follower and for brokers that are none.
+    pub fn follower(&self, id: i32) -> Option<&Follower> {
+        self.followers.get(id)
+    }
+
+    /// The smallest log start of all replicas, as far as the leader knows: DeleteRecords waits for it. Replicas on
+    /// brokers that are not active are left out.
+    pub fn low_watermark(&self) -> Offset {
+        let active = |id: i32| self.lives.get(&id).is_some_and(|life| life.active);
+        let others =
+            self.followers.iter().filter(|(id, _)| active(*id)).map(|(_, follower)| follower.log_start);
+        others.min().map_or(self.log_start, |start| start.min(self.log_start))
+    }
+
+    /// Takes newer metadata of the partition. Older metadata is ignored, and so is a repeat of what is in force: it
+    /// says nothing about a change of the ISR that is under way.
+    pub fn lead(&mut self, leadership: Leadership, now_ms: i64) -> Transition {
+        self.now_ms = self.now_ms.max(now_ms);
+        if leadership.partition_epoch <= self.leadership.partition_epoch {
+            return Transition::Ignored;
         }
-        let changed = leadership.leader_epoch != self.leadership.leader_epoch
+        let new_epoch = leadership.leader_epoch != self.leadership.leader_epoch
             || leadership.leader != self.leadership.leader;
-        if changed {
-            self.followers.clear();
-        }
         self.leadership = leadership;
+        self.pending = None;
+        self.awaits_metadata = false;
+        let transition = match (new_epoch, self.role()) {
+            (false, Role::Leader) => {
+                self.followers.assign(self.broker, &self.leadership, now_ms);
+                Transition::Updated
+            }
+            (false, Role::Follower) => Transition::Updated,
+            (true, Role::Leader) => {
+                self.epoch_start = self.log_end;
+                self.watermark_moved_at = now_ms;
+                self.followers.reset(self.broker, &self.leadership, now_ms);
+                Transition::BecameLeader { epoch: self.leadership.leader_epoch, start: self.log_end }
+            }
+            (true, Role::Follower) => {
+                self.followers.clear();
+                Transition::BecameFollower { leader: self.leadership.leader }
+            }
+        };
         self.advance_high_watermark();
-        changed
+        self.assert_invariants();
+        transition
+    }
+
+    /// Takes the brokers that the metadata knows. One map serves all partitions of a broker.
+    pub fn see_brokers(&mut self, lives: &Lives) {
+        self.lives = Arc::clone(lives);
+        self.advance_high_watermark();
     }
 
     /// Whether a client's append may go ahead.
@@ -155,7 +154,7 @@ impl Replica {
                 leader_epoch: self.leadership.leader_epoch.0,
             });
         }
-        let (in_sync, required) = (self.leadership.isr.len(), self.required_copies());
+        let (in_sync, required) = (self.leadership.isr.len(), self.leadership.required_copies());
         if requires_all && in_sync < required {
             return Err(AppendRefusal::NotEnoughReplicas { in_sync, required });
         }
@@ -164,64 +163,108 @@ impl Replica {
 
     /// Checks the leader epoch that a client believes in; -1 means that it does not say.
     pub fn check_epoch(&self, client: i32) -> Result<(), EpochRefusal> {
-        let current = self.leadership.leader_epoch.0;
-        match client {
-            c if c < 0 || c == current => Ok(()),
-            got if got < current => Err(EpochRefusal::Fenced { current, got }),
-            got => Err(EpochRefusal::Unknown { current, got }),
+        if client < 0 { Ok(()) } else { self.check_exact_epoch(milena_records::LeaderEpoch(client)) }
+    }
+
+    pub(crate) fn check_exact_epoch(&self, got: milena_records::LeaderEpoch) -> Result<(), EpochRefusal> {
+        let (current, got) = (self.leadership.leader_epoch.0, got.0);
+        match got.cmp(&current) {
+            std::cmp::Ordering::Equal => Ok(()),
+            std::cmp::Ordering::Less => Err(EpochRefusal::Fenced { current, got }),
+            std::cmp::Ordering::Greater => Err(EpochRefusal::Unknown { current, got }),
+        }
+    }
+
+    /// Whether the end of what consumers may read can be told as the partition's latest offset. Not while a new
+    /// leader's high watermark may lie below that of its predecessor: OFFSET_NOT_AVAILABLE, KIP-207.
+    pub fn knows_latest_offset(&self) -> bool {
+        self.role() == Role::Leader && self.high_watermark >= self.epoch_start
+    }
+
+    /// What became of a batch that ends at `end` and was appended in `leader_epoch`, for `acks=all`.
+    pub fn replication_of(&self, leader_epoch: milena_records::LeaderEpoch, end: Offset) -> Replication {
+        if self.role() != Role::Leader || self.leadership.leader_epoch != leader_epoch {
+            return Replication::EpochOver;
+        }
+        if self.high_watermark < end {
+            return Replication::Pending;
+        }
+        let copies = self.maximal_isr().count();
+        if copies < self.leadership.required_copies() {
+            Replication::NotEnoughReplicas
+        } else {
+            Replication::Done
         }
     }
 
     /// The log was written up to `end`. Returns whether the high watermark moved.
-    pub fn appended(&mut self, end: Offset) -> bool {
+    pub fn appended(&mut self, end: Offset, now_ms: i64) -> bool {
         debug_assert!(end >= self.log_end, "log end went back: {end:?} < {:?}", self.log_end);
-        self.log_end = end;
-        self.advance_high_watermark()
-    }
-
-    /// A follower fetched in the current leader epoch. Returns whether the high watermark moved.
-    pub fn follower_fetched(&mut self, follower: i32, position: FollowerPosition) -> bool {
-        if !self.leadership.replicas.contains(&follower) || follower == self.broker {
-            return false;
+        self.now_ms = self.now_ms.max(now_ms);
+        if self.high_watermark == self.log_end {
+            self.watermark_moved_at = self.now_ms;
         }
-        self.followers.insert(follower, position);
+        self.followers.leader_appends(self.log_end, self.now_ms);
+        self.log_end = end;
         self.advance_high_watermark()
     }
 
     /// The log was cut to `end`, by a divergence from the leader.
     pub fn truncated(&mut self, end: Offset) {
+        debug_assert!(self.role() == Role::Follower, "a leader's log is never cut");
         self.log_end = end;
+        self.log_start = self.log_start.min(end);
         self.high_watermark = self.high_watermark.min(end);
+        self.assert_invariants();
     }
 
     /// The log start moved up to `start`; the high watermark is never below it.
     pub fn log_start_moved(&mut self, start: Offset) {
+        self.log_start = start;
         self.log_end = self.log_end.max(start);
         self.high_watermark = self.high_watermark.max(start);
     }
 
-    /// Copies that count as enough: `min.insync.replicas`, but never more than there are replicas.
-    fn required_copies(&self) -> usize {
-        (self.leadership.min_insync_replicas.max(1) as usize).min(self.leadership.replicas.len())
-    }
-
-    fn advance_high_watermark(&mut self) -> bool {
-        if self.role() != Role::Leader || self.leadership.isr.len() < self.required_copies() {
+    /// Moves the high watermark as far as the rules allow; returns whether it moved.
+    pub(crate) fn advance_high_watermark(&mut self) -> bool {
+        if self.role() != Role::Leader || self.leadership.isr.len() < self.leadership.required_copies() {
             return false;
         }
         let slowest = self
-            .leadership
-            .isr
+            .followers
             .iter()
-            .filter(|&&id| id != self.broker)
-            .map(|id| self.followers.get(id).map_or(Offset(0), |position| position.log_end))
+            .filter(|(id, follower)| self.counts(*id, follower))
+            .map(|(_, follower)| follower.log_end.unwrap_or(Offset::ZERO))
             .min();
         let candidate = slowest.map_or(self.log_end, |end| end.min(self.log_end));
         if candidate <= self.high_watermark {
             return false;
         }
         self.high_watermark = candidate;
+        self.watermark_moved_at = self.now_ms;
+        self.assert_invariants();
         true
+    }
+
+    /// Whether the high watermark waits for a follower: one that is or may be in the ISR, or one about to join, which
+    /// would otherwise be outrun again and again.
+    fn counts(&self, id: i32, follower: &Follower) -> bool {
+        self.maximal_isr().any(|member| member == id)
+            || (follower.log_end.is_some()
+                && follower.is_caught_up(self.log_end, self.now_ms, self.lag_max_ms)
+                && self.is_eligible(id))
+    }
+
+    pub(crate) fn assert_invariants(&self) {
+        debug_assert!(
+            self.log_start <= self.high_watermark && self.high_watermark <= self.log_end,
+            "log start {} <= high watermark {} <= log end {}",
+            self.log_start,
+            self.high_watermark,
+            self.log_end
+        );
+        debug_assert!(self.role() == Role::Leader || self.pending.is_none(), "a follower changes no isr");
+        debug_assert!(self.role() == Role::Follower || self.epoch_start <= self.log_end);
     }
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use milena_config::TopicConfig;
 use milena_config::tables::RETIRED_TOPIC_SETTINGS;
 use milena_group::TopicId;
-use milena_metadata::{BrokerId, Delta, Image, Partition, PartitionChanged, Resource, Topic};
-use milena_partition::Leadership;
+use milena_metadata::{Broker, BrokerId, Delta, Image, Partition, PartitionChanged, Resource, Topic};
+use milena_partition::{BrokerLife, Leadership, Lives};
 use milena_wire::Uuid;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -43,10 +43,13 @@ impl Applier {
         let delta = Delta::between(&self.view.image(), &image);
         let changes = delta.partitions;
         let chunk = changes.len().div_ceil(OPENERS).max(1);
+        let lives = lives(&image);
         std::thread::scope(|threads| {
             for chunk in changes.chunks(chunk) {
-                let image = &image;
-                threads.spawn(move || chunk.iter().for_each(|change| self.apply_partition(image, change)));
+                let (image, lives) = (&image, &lives);
+                threads.spawn(move || {
+                    chunk.iter().for_each(|change| self.apply_partition(image, lives, change));
+                });
             }
         });
         self.view.publish(image);
@@ -91,7 +94,11 @@ impl Applier {
         for topic in &delta.deleted {
             doomed.extend(self.drop_topic(topic));
         }
-        delta.partitions.iter().for_each(|change| self.apply_partition(&image, change));
+        let lives = lives(&image);
+        if !delta.brokers.is_empty() {
+            self.partitions.all().iter().for_each(|hosted| hosted.see_brokers(&lives));
+        }
+        delta.partitions.iter().for_each(|change| self.apply_partition(&image, &lives, change));
         delta.configs.iter().for_each(|resource| self.configure(&image, resource));
         self.view.publish(image);
         if !doomed.is_empty() {
@@ -108,7 +115,7 @@ impl Applier {
         abandoned.filter_map(|it| self.data_dir.rename_deleted(&it.topic, it.index)).collect()
     }
 
-    fn apply_partition(&self, image: &Image, change: &PartitionChanged) {
+    fn apply_partition(&self, image: &Image, lives: &Lives, change: &PartitionChanged) {
         if !change.after.replicas.contains(&self.broker) {
             return;
         }
@@ -119,13 +126,17 @@ impl Applier {
         }
         let config = Arc::new(self.topic_config(image, &change.name));
         match self.data_dir.open_partition(&change.name, change.topic, change.index, &config) {
-            Ok(opened) => self.partitions.insert(Arc::new(Hosted::new(
-                (Arc::clone(&change.name), change.topic, change.index),
-                config,
-                (opened.log, opened.producers),
-                (self.broker.0, leadership),
-                opened.high_watermark,
-            ))),
+            Ok(opened) => {
+                let hosted = Arc::new(Hosted::new(
+                    (Arc::clone(&change.name), change.topic, change.index),
+                    config,
+                    (opened.log, opened.producers),
+                    (self.broker.0, leadership),
+                    opened.high_watermark,
+                ));
+                hosted.see_brokers(lives);
+                self.partitions.insert(hosted);
+            }
             // The partition stays offline; the others are not concerned.
             Err(error) => {
                 error!(topic = %change.name, partition = change.index, %error, "partition is offline")
@@ -173,6 +184,14 @@ fn leadership(partition: &Partition) -> Leadership {
         partition_epoch: partition.partition_epoch.0,
         replicas: ids(&partition.replicas),
         isr: ids(&partition.isr),
+        elr: ids(&partition.elr),
         min_insync_replicas: partition.min_insync_replicas,
+        recovering: partition.recovering,
     }
+}
+
+/// The brokers of an image as replicas judge each other by.
+fn lives(image: &Image) -> Lives {
+    let life = |broker: &Broker| BrokerLife { epoch: broker.epoch.0, active: broker.is_active() };
+    Arc::new(image.brokers().map(|broker| (broker.id.0, life(broker))).collect())
 }

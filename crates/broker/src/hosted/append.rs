@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use milena_config::{CompressionType, TopicConfig};
-use milena_partition::{AppendRefusal, SequenceRefusal, SequenceVerdict};
+use milena_partition::{AppendRefusal, Replication, SequenceRefusal, SequenceVerdict};
 use milena_records::{
     BatchFault, Compression, HeaderError, Invalid, LeaderEpoch, Level, Offset, RecordError, Rules,
     TimestampType, Validated,
@@ -301,7 +301,7 @@ impl State {
         }
         self.rolled |= info.rolled;
         self.producers.record(&batch.header());
-        self.replica.appended(info.log_end);
+        self.replica.appended(info.log_end, clock::monotonic_ms());
         self.unflushed += i64::from(record_count);
         Ok(Appended {
             base_offset: info.base_offset,
@@ -316,16 +316,12 @@ impl State {
 
     /// Whether a batch is replicated; `None` while nobody knows.
     fn replication_of(&self, appended: &Appended) -> Option<ErrorCode> {
-        if self.replica.leadership().leader_epoch != appended.leader_epoch {
-            return Some(ErrorCode::NotLeaderOrFollower);
+        match self.replica.replication_of(appended.leader_epoch, appended.end) {
+            Replication::Pending => None,
+            Replication::Done => Some(ErrorCode::None),
+            Replication::NotEnoughReplicas => Some(ErrorCode::NotEnoughReplicasAfterAppend),
+            Replication::EpochOver => Some(ErrorCode::NotLeaderOrFollower),
         }
-        if self.replica.high_watermark() < appended.end {
-            return None;
-        }
-        Some(match self.replica.check_append(true) {
-            Err(AppendRefusal::NotEnoughReplicas { .. }) => ErrorCode::NotEnoughReplicasAfterAppend,
-            _ => ErrorCode::None,
-        })
     }
 }
 

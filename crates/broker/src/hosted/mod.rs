@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 use milena_config::TopicConfig;
 use milena_log::Log;
-use milena_partition::{Leadership, ProducerEntry, Producers, Replica};
+use milena_partition::{Leadership, Lives, LogBounds, ProducerEntry, Producers, Replica, Transition};
 use milena_records::Offset;
 use milena_wire::Uuid;
 
@@ -22,6 +22,7 @@ pub(crate) use append::{Acks, Appended, ProduceRefusal};
 pub(crate) use read::{FetchFrom, FetchRefusal, Fetched, OffsetQuery};
 pub(crate) use upkeep::{Checkpointed, DeleteRefusal};
 
+use crate::clock;
 use crate::meters::Traffic;
 use crate::waiters::Waiters;
 
@@ -65,9 +66,11 @@ impl Hosted {
         (broker, leadership): (i32, Leadership),
         high_watermark: Offset,
     ) -> Self {
-        let replica = Replica::new(broker, leadership, log.log_end(), high_watermark);
+        let bounds = LogBounds { start: log.log_start(), end: log.log_end() };
+        let replica = Replica::new(broker, bounds, high_watermark);
         log.set_config(Arc::new(log_config(&config)));
-        let state = State { log, replica, producers, unflushed: 0, rolled: false };
+        let mut state = State { log, replica, producers, unflushed: 0, rolled: false };
+        state.lead(leadership);
         Self {
             topic,
             topic_id,
@@ -83,7 +86,13 @@ impl Hosted {
 
     /// Takes newer leadership; parked requests look again.
     pub(crate) fn lead(&self, leadership: Leadership) {
-        self.with(|state| state.replica.lead(leadership));
+        self.with(|state| state.lead(leadership));
+        self.waiters.wake();
+    }
+
+    /// Takes the brokers that the metadata knows: who may enter the ISR.
+    pub(crate) fn see_brokers(&self, lives: &Lives) {
+        self.with(|state| state.replica.see_brokers(lives));
         self.waiters.wake();
     }
 
@@ -127,6 +136,15 @@ impl Hosted {
 }
 
 impl State {
+    /// Takes newer leadership. A new leader's epoch begins at its log end, even if it writes nothing.
+    fn lead(&mut self, leadership: Leadership) -> Transition {
+        let transition = self.replica.lead(leadership, clock::monotonic_ms());
+        if let Transition::BecameLeader { epoch, .. } = transition {
+            self.log.assign_epoch(epoch);
+        }
+        transition
+    }
+
     /// First offset that a read_committed consumer may not see.
     fn last_stable_offset(&self) -> Offset {
         let high_watermark = self.replica.high_watermark();

@@ -61,7 +61,9 @@ impl Hosted {
                 return Err(DeleteRefusal::OutOfRange);
             }
             state.log.advance_log_start(target);
-            Ok(state.log.log_start())
+            let start = state.log.log_start();
+            state.replica.log_start_moved(start);
+            Ok(start)
         });
         let start = moved.unwrap_or(Err(DeleteRefusal::NotLeader))?;
         self.touched.store(true, Ordering::Relaxed);
