@@ -132,3 +132,7 @@ impl Replica {
         FetchRefusal::OutOfRange { log_start: self.log_start, log_end: self.log_end }
     }
 }
+
+#[cfg(test)]
+#[path = "fetch_tests.rs"]
+mod tests;

@@ -168,3 +168,7 @@ impl Replica {
         end.min(self.log_end)
     }
 }
+
+#[cfg(test)]
+#[path = "follow_tests.rs"]
+mod tests;

@@ -193,3 +193,7 @@ impl Replica {
         leavers
     }
 }
+
+#[cfg(test)]
+#[path = "isr_tests.rs"]
+mod tests;

@@ -6,6 +6,8 @@
 //! arrives with each call. What is left to others: bytes on disk (`milena-log`), waiting requests
 //! (`milena-broker`), who leads (`milena-metadata`).
 
+#[cfg(test)]
+mod divergence_tests;
 pub mod epochs;
 pub mod fetch;
 pub mod follow;

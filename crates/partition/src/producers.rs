@@ -132,7 +132,23 @@ impl Producer {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Producers {
     by_id: BTreeMap<i64, Producer>,
+    /// First sequences of refused batches, of producers that have nothing in the log. Not part of the log.
+    refused: BTreeMap<i64, Refused>,
 }
+
+/// The lowest sequence that an unknown producer was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Refused {
+    epoch: ProducerEpoch,
+    lowest: i32,
+    at_ms: i64,
+}
+
+/// How long a refusal is remembered, in milliseconds: longer than a client retries a batch by default.
+const REFUSAL_KEPT_MS: i64 = 300_000;
+
+/// Refusals remembered per partition; further ones are not.
+const REFUSALS_KEPT: usize = 1000;
 
 impl Producers {
     /// Decides on a batch as the producer sent it. Changes nothing; batches without a producer id pass.
@@ -141,8 +157,20 @@ impl Producers {
         if id < 0 {
             return Ok(SequenceVerdict::Accept);
         }
-        // No state: expired, or all its records were deleted. Any sequence is accepted (PR-16).
-        let Some(producer) = self.by_id.get(&id) else { return Ok(SequenceVerdict::Accept) };
+        // No state: expired, or all its records were deleted. Any sequence is accepted (PR-16), but not one whose
+        // predecessor was turned away a moment ago: that one comes again.
+        let Some(producer) = self.by_id.get(&id) else {
+            return match self.refused.get(&id) {
+                Some(it) if it.epoch == batch.producer_epoch && batch.base_sequence > it.lowest => {
+                    Err(SequenceRefusal::OutOfOrder {
+                        producer_id: id,
+                        expected_after: it.lowest - 1,
+                        got: batch.base_sequence,
+                    })
+                }
+                _ => Ok(SequenceVerdict::Accept),
+            };
+        };
         if batch.producer_epoch < producer.epoch {
             return Err(SequenceRefusal::FencedEpoch {
                 producer_id: id,
@@ -176,12 +204,36 @@ impl Producers {
         }
     }
 
+    /// Remembers that a batch was turned away with an error that makes its client send it again, such as
+    /// NOT_ENOUGH_REPLICAS. A later batch of the same producer, sent at the same time, must not take its place:
+    /// Kafka would accept it as the first of an unknown producer, out of order (catalogue row P10).
+    pub fn refused(&mut self, batch: &BatchHeader, now_ms: i64) {
+        let id = batch.producer_id.0;
+        if id < 0 || self.by_id.contains_key(&id) {
+            return;
+        }
+        let new = Refused { epoch: batch.producer_epoch, lowest: batch.base_sequence, at_ms: now_ms };
+        match self.refused.get_mut(&id) {
+            Some(known)
+                if known.epoch > new.epoch || (known.epoch == new.epoch && known.lowest <= new.lowest) =>
+            {
+                known.at_ms = now_ms;
+            }
+            Some(known) => *known = new,
+            None if self.refused.len() < REFUSALS_KEPT => {
+                self.refused.insert(id, new);
+            }
+            None => {}
+        }
+    }
+
     /// Remembers a batch that is in the log, its offsets stamped. Never refuses: what is in the log is true.
     pub fn record(&mut self, batch: &BatchHeader) {
         let id = batch.producer_id.0;
         if id < 0 || batch.is_control() {
             return;
         }
+        self.refused.remove(&id);
         let producer = self.by_id.entry(id).or_insert_with(|| Producer {
             epoch: batch.producer_epoch,
             batches: VecDeque::new(),
@@ -206,6 +258,7 @@ impl Producers {
     /// Forgets producers whose newest batch is older than `expiration_ms` at `now_ms`; a producer with an
     /// open transaction stays (PR-18). Returns how many were forgotten.
     pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) -> usize {
+        self.refused.retain(|_, refused| now_ms.saturating_sub(refused.at_ms) < REFUSAL_KEPT_MS);
         let before = self.by_id.len();
         self.by_id.retain(|_, producer| {
             producer.transaction_first_offset.is_some()

@@ -174,3 +174,23 @@ proptest! {
         }
     }
 }
+
+/// P10: two batches are on their way, the first is turned away for want of replicas, the second must not be taken as
+/// the beginning of an unknown producer.
+#[test]
+fn a_batch_does_not_overtake_one_that_was_refused() {
+    let mut producers = Producers::default();
+    let (first, second) = (batch(1, 0, 0, 1, 0), batch(1, 0, 1, 1, 0));
+    producers.refused(&first, 0);
+    producers.refused(&second, 0);
+    let overtakes = SequenceRefusal::OutOfOrder { producer_id: 1, expected_after: -1, got: 1 };
+    assert_eq!(producers.check(&second), Err(overtakes));
+    assert_eq!(producers.check(&batch(2, 0, 1, 1, 0)), Ok(SequenceVerdict::Accept), "another producer");
+    assert_eq!(producers.check(&first), Ok(SequenceVerdict::Accept));
+    producers.record(&first);
+    assert_eq!(producers.check(&second), Ok(SequenceVerdict::Accept));
+
+    producers.refused(&batch(3, 0, 5, 1, 0), 0);
+    producers.expire(REFUSAL_KEPT_MS, i64::MAX);
+    assert_eq!(producers.check(&batch(3, 0, 6, 1, 0)), Ok(SequenceVerdict::Accept), "long ago");
+}

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use milena_config::{CompressionType, TopicConfig};
 use milena_partition::{AppendRefusal, Replication, SequenceRefusal, SequenceVerdict};
 use milena_records::{
-    BatchFault, Compression, HeaderError, Invalid, LeaderEpoch, Level, Offset, RecordError, Rules,
-    TimestampType, Validated,
+    BatchFault, BatchHeader, Compression, HeaderError, Invalid, LeaderEpoch, Level, Offset, RecordError,
+    Rules, TimestampType, Validated,
 };
 use milena_wire::ErrorCode;
 use tracing::error;
@@ -174,8 +174,8 @@ impl Hosted {
         zstd_allowed: bool,
     ) -> Result<Appended, ProduceRefusal> {
         // Before the work of validating, so that a client with old metadata costs little; and again below.
-        self.with(|state| state.replica.check_append(acks == Acks::All)).ok_or(ProduceRefusal::Closed)??;
         let now = clock::unix_ms();
+        self.with(|state| state.admit(&batch, acks, now)).ok_or(ProduceRefusal::Closed)??;
         let validated = self.validate(&batch, now, zstd_allowed)?;
         let flush_messages = self.config.load().flush_messages();
         let appended = self
@@ -259,6 +259,17 @@ impl Hosted {
 }
 
 impl State {
+    /// Whether a batch may come in at all; one that is turned away for now is not overtaken by the next.
+    fn admit(&mut self, batch: &Bytes, acks: Acks, now: i64) -> Result<(), AppendRefusal> {
+        let admitted = self.replica.check_append(acks == Acks::All);
+        if let (Err(AppendRefusal::NotEnoughReplicas { .. }), Ok(header)) =
+            (admitted, BatchHeader::parse(batch))
+        {
+            self.producers.refused(&header, now);
+        }
+        admitted
+    }
+
     fn append(
         &mut self,
         validated: Validated,
