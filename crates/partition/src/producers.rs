@@ -213,17 +213,11 @@ impl Producers {
             return;
         }
         let new = Refused { epoch: batch.producer_epoch, lowest: batch.base_sequence, at_ms: now_ms };
-        match self.refused.get_mut(&id) {
-            Some(known)
-                if known.epoch > new.epoch || (known.epoch == new.epoch && known.lowest <= new.lowest) =>
-            {
-                known.at_ms = now_ms;
-            }
-            Some(known) => *known = new,
-            None if self.refused.len() < REFUSALS_KEPT => {
-                self.refused.insert(id, new);
-            }
-            None => {}
+        if let Some(known) = self.refused.get_mut(&id) {
+            let is_lower = known.epoch == new.epoch && new.lowest < known.lowest;
+            if new.epoch > known.epoch || is_lower { *known = new } else { known.at_ms = now_ms }
+        } else if self.refused.len() < REFUSALS_KEPT {
+            self.refused.insert(id, new);
         }
     }
 
