@@ -33,5 +33,5 @@ VOLUME ["/var/lib/kafka/data", "/etc/kafka/secrets", "/mnt/shared/config"]
 # Clients, other brokers, /livez /readyz /metrics.
 EXPOSE 9092 9093 9644
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 CMD ["/opt/kafka/bin/milena", "health", "--ready", "--quiet"]
+HEALTHCHECK --interval=3s --timeout=5s --start-period=60s --retries=3 CMD ["/opt/kafka/bin/milena", "health", "--ready", "--quiet"]
 CMD ["/etc/kafka/docker/run"]

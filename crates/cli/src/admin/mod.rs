@@ -1,5 +1,6 @@
 //! What the tools ask of a cluster, in plain values: shared by `milena` and by Apache's tools.
 
+pub mod cluster;
 pub mod configs;
 pub mod group_offsets;
 pub mod groups;

@@ -40,6 +40,8 @@ pub struct PartitionDescription {
     pub index: i32,
     /// Leader, if there is one.
     pub leader: Option<i32>,
+    /// Its epoch; `None` if the broker does not tell.
+    pub leader_epoch: Option<i32>,
     /// Replicas, the preferred leader first.
     pub replicas: Vec<i32>,
     /// In-sync replicas.
@@ -153,6 +155,7 @@ fn from_metadata(topic: &MetadataResponseTopic) -> TopicDescription {
         .map(|it| PartitionDescription {
             index: it.partition_index,
             leader: (it.leader_id >= 0).then_some(it.leader_id),
+            leader_epoch: (it.leader_epoch >= 0).then_some(it.leader_epoch),
             replicas: it.replica_nodes.clone(),
             isr: it.isr_nodes.clone(),
             elr: None,
@@ -173,6 +176,7 @@ fn from_page(name: &str, topic: DescribeTopicPartitionsResponseTopic) -> Describ
     let partition = |it: DescribeTopicPartitionsResponsePartition| PartitionDescription {
         index: it.partition_index,
         leader: (it.leader_id >= 0).then_some(it.leader_id),
+        leader_epoch: (it.leader_epoch >= 0).then_some(it.leader_epoch),
         replicas: it.replica_nodes,
         isr: it.isr_nodes,
         elr: it.eligible_leader_replicas,

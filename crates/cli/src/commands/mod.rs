@@ -1,9 +1,12 @@
 //! `milena NOUN VERB`: the tree of commands, a file for each noun.
 
 mod cluster;
+mod cluster_health;
 mod config;
 mod consume;
 mod each;
+mod explain;
+mod explained;
 mod group;
 mod group_reset;
 mod health;
@@ -37,6 +40,8 @@ pub enum Milena {
     Cluster(cluster::ClusterCommand),
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    #[command(subcommand)]
+    Explain(explain::ExplainCommand),
     Health(health::HealthArgs),
     Completions(CompletionsArgs),
 }
@@ -71,6 +76,7 @@ impl Milena {
             Milena::Group(it) => it.run().await,
             Milena::Cluster(it) => it.run().await,
             Milena::Config(it) => it.run().await,
+            Milena::Explain(it) => it.run().await,
             Milena::Health(it) => it.run().await,
             Milena::Serve(_) | Milena::Completions(_) => Ok(()),
         }
