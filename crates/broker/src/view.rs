@@ -44,6 +44,11 @@ impl View {
         self.index.send_replace(index);
     }
 
+    /// The index of the image, now and later.
+    pub(crate) fn indexes(&self) -> watch::Receiver<u64> {
+        self.index.subscribe()
+    }
+
     /// Waits until the command at `index` is applied (D12).
     pub(crate) async fn applied(&self, index: u64) {
         let mut applied = self.index.subscribe();

@@ -9,6 +9,7 @@
 mod addresses;
 mod identity;
 mod line;
+pub mod liveness;
 mod network;
 mod routes;
 mod service;
@@ -19,6 +20,11 @@ mod generated {
     /// The service of `proto/raft.proto`; its messages live in crate `quorum`.
     pub(crate) mod raft {
         tonic::include_proto!("milena.raft");
+    }
+
+    /// `proto/liveness.proto`.
+    pub(crate) mod liveness {
+        tonic::include_proto!("milena.liveness");
     }
 }
 

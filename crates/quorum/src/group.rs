@@ -3,6 +3,7 @@
 use crate::error::{ChangeError, ProposeError, ReadError};
 use crate::id::{GroupId, NodeId};
 use crate::inbound::Inbound;
+use crate::leadership::is_alone;
 use crate::reads::Reads;
 use crate::state::Keeper;
 use crate::types::{Command, LogId, Raft, Types};
@@ -77,6 +78,18 @@ pub struct ReplicaStatus {
     pub matched_index: Option<u64>,
     /// Time since it last answered; `None` for the leader itself and for one that never did.
     pub silent_for: Option<Duration>,
+}
+
+/// What changes all the time in a group, cheap to ask for: no member is looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Vitals {
+    /// Who leads.
+    pub leader: LeaderInfo,
+    /// Term and index of the last entry in this node's log.
+    pub last_log: Option<(u64, u64)>,
+    /// How long ago a message was sent that a quorum has acknowledged to this node as the leader: it led at
+    /// that moment, whoever leads now. `None` if it does not lead.
+    pub quorum_acked_ago: Option<Duration>,
 }
 
 /// A running group on this node. Clones are cheap and mean the same group.
@@ -208,6 +221,26 @@ impl GroupHandle {
             learners: membership.learner_ids().collect(),
             replicas,
         }
+    }
+
+    /// What beats tell of the group.
+    pub fn vitals(&self) -> Vitals {
+        let leader = *self.inner.leader.borrow();
+        let metrics = self.inner.raft.data_metrics();
+        let now = metrics.borrow_watched();
+        let last_log = now.last_log.map(|at| (at.committed_leader_id().term, at.index()));
+        let alone = || {
+            is_alone(
+                self.inner.node,
+                self.inner.raft.server_metrics().borrow_watched().membership_config.membership(),
+            )
+        };
+        let quorum_acked_ago = match &now.last_quorum_acked {
+            _ if !leader.is_self => None,
+            Some(acked) => Some(acked.elapsed()),
+            None => alone().then_some(Duration::ZERO),
+        };
+        Vitals { leader, last_log, quorum_acked_ago }
     }
 
     /// Adds a member that listens and does not vote; waits until it has nearly caught up. The
