@@ -96,8 +96,8 @@ impl Facts {
             };
         }
         format!(
-            "nobody leads: only {} hold all that was acknowledged, and {}; the partition comes back as soon as one of \
-             them does",
+            "nobody leads: all that was acknowledged is on {} alone, and {}; the partition comes back with the first \
+             of them",
             brokers(&holders),
             holders.iter().map(|&id| format!("{id} is {}", self.absence(id))).collect::<Vec<_>>().join(", ")
         )
@@ -152,10 +152,11 @@ impl Facts {
             _ => in_order(&left).or_else(|| in_order(&self.elr)),
         };
         let leads = match (self.leader, successor) {
-            (_, None) => format!(
-                "nobody could lead until one of {} is back",
-                brokers(&self.isr.iter().chain(&self.elr).copied().collect::<Vec<_>>())
-            ),
+            (_, None) => match self.isr.iter().chain(&self.elr).copied().collect::<Vec<_>>().as_slice() {
+                [] => "nobody could lead".to_owned(),
+                [one] => format!("nobody could lead until broker {one} is back"),
+                several => format!("nobody could lead until one of the brokers {} is back", list(several)),
+            },
             (leader, Some(next)) if leader == Some(next) => format!("{next} goes on leading"),
             (_, Some(next)) => format!("{next} takes over"),
         };
@@ -230,7 +231,11 @@ mod tests {
         assert!(said.what_if[0].starts_with("broker 2: 3 takes over"), "{said:?}");
         let offline =
             Facts { leader: None, isr: vec![], elr: vec![2], ..three(None, &[], &[1, 3]) }.explain();
-        assert!(offline.now[0].starts_with("nobody leads: only broker 2 hold all"), "{offline:?}");
+        assert!(
+            offline.now[0]
+                .starts_with("nobody leads: all that was acknowledged is on broker 2 alone, and 2 is fenced"),
+            "{offline:?}"
+        );
     }
 
     #[test]
@@ -246,7 +251,7 @@ mod tests {
         assert_eq!(said.now[1], "acks=all works: 1 in sync, 1 needed");
         assert_eq!(
             said.what_if,
-            ["broker 1: nobody could lead until one of broker 1 is back; no reads and no writes"]
+            ["broker 1: nobody could lead until broker 1 is back; no reads and no writes"]
         );
     }
 }

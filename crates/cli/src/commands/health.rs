@@ -26,7 +26,7 @@ pub struct HealthArgs {
     #[arg(long)]
     partitions: bool,
     /// Ask this machine's broker at its milena.http.listener whether it is ready.
-    #[arg(long, conflicts_with_all = ["partitions", "bootstrap_server"])]
+    #[arg(long, conflicts_with = "partitions")]
     ready: bool,
     /// Where --ready asks: what milena.http.listener says.
     #[arg(
