@@ -25,6 +25,8 @@ mod meters;
 mod partitions;
 mod producer_ids;
 mod random;
+#[cfg_attr(not(test), allow(dead_code, unused_imports, reason = "the peer listener is opened next"))]
+mod replication;
 mod server;
 mod services;
 mod settings;

@@ -83,6 +83,13 @@ impl Partitions {
         hosted
     }
 
+    /// Takes one partition out.
+    pub(crate) fn remove(&self, id: Uuid, index: i32) -> Option<Arc<Hosted>> {
+        let mut map = self.map.write().unwrap();
+        let at = usize::try_from(index).ok()?;
+        map.topics.get_mut(&id)?.get_mut(at)?.take()
+    }
+
     /// The partitions of one topic.
     pub(crate) fn of_topic(&self, id: Uuid) -> Vec<Arc<Hosted>> {
         let map = self.map.read().unwrap();

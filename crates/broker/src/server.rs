@@ -13,6 +13,7 @@ use milena_log::{LastShutdown, MetaProperties};
 use milena_metadata::decide::brokers::{self, Registration};
 use milena_metadata::decide::{features, topics};
 use milena_metadata::{BrokerEpoch, BrokerId, Endpoint};
+use milena_peer::Identity;
 use milena_quorum::{GroupHandle, GroupId, Node, NodeConfig, NodeId};
 use milena_wire::Uuid;
 use tokio::runtime::Handle;
@@ -33,6 +34,7 @@ use crate::meters::Meters;
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
 use crate::random;
+use crate::replication::{FetcherContext, Fetchers, IsrKeeper, IsrQueue};
 use crate::services::Services;
 use crate::settings::Settings;
 use crate::view::View;
@@ -110,8 +112,19 @@ impl Server {
         }
         let partitions = Arc::new(Partitions::new(config.fetch_max_bytes().max(0) as usize));
         let view = Arc::new(View::new(Arc::default()));
+        let shutdown = CancellationToken::new();
+        let isr = Arc::<IsrQueue>::default();
+        let fetchers = FetcherContext {
+            identity: Identity::new(&meta.cluster_id, NodeId(meta.node_id as u64)),
+            broker_epoch: epoch.0,
+            committed: quorum.committed.clone(),
+            partitions: Arc::clone(&partitions),
+            data_dir: Arc::clone(&data_dir),
+        };
         let applier = Arc::new(Applier {
             broker,
+            fetchers: Fetchers::new(fetchers, shutdown.clone()),
+            isr: Arc::clone(&isr),
             committed: quorum.committed,
             view: Arc::clone(&view),
             partitions: Arc::clone(&partitions),
@@ -145,9 +158,18 @@ impl Server {
             endpoints,
             http: http.as_ref().and_then(|socket| socket.local_addr().ok()),
             tasks: JoinSet::new(),
-            shutdown: CancellationToken::new(),
+            shutdown,
         };
         let stop = || server.shutdown.clone();
+        let controller = server.services.controller.clone();
+        let keeper = IsrKeeper {
+            queue: isr,
+            controller,
+            settings: Arc::clone(&settings),
+            broker,
+            broker_epoch: epoch,
+        };
+        server.tasks.spawn(keeper.run(stop()));
         server.tasks.spawn(applier.run(coordination, stop()));
         server.tasks.spawn(coordination::run(
             calls,

@@ -32,6 +32,14 @@ impl Log {
         Ok(self.log_end)
     }
 
+    /// Forgets that what lies from `offset` on is durable, so that the owner can checkpoint this before it
+    /// truncates. Flushes under way no longer count.
+    pub fn lower_recovery_point(&mut self, offset: Offset) {
+        let mut flush = self.flush.lock().expect("no panic while the lock is held");
+        flush.generation += 1;
+        flush.recovery_point = flush.recovery_point.min(offset);
+    }
+
     /// Removes everything and begins anew at `offset`: a follower that is too far behind its leader's start.
     ///
     /// The owner checkpoints recovery point and log start offset before the call.

@@ -11,6 +11,7 @@ mod identity;
 mod line;
 pub mod liveness;
 mod network;
+pub mod replica;
 mod routes;
 mod service;
 
@@ -20,6 +21,10 @@ mod generated {
     /// The service of `proto/raft.proto`; its messages live in crate `quorum`.
     pub(crate) mod raft {
         tonic::include_proto!("milena.raft");
+    }
+    /// `proto/replica.proto`.
+    pub(crate) mod replica {
+        tonic::include_proto!("milena.replica");
     }
 
     /// `proto/liveness.proto`.

@@ -61,6 +61,15 @@ impl StoredBatch {
         Self { header_bytes: header.to_bytes(), body }
     }
 
+    /// One whole batch as a leader sent it, to be stored unchanged.
+    ///
+    /// # Panics
+    /// If `batch` is shorter than a header: take it from [`batches`].
+    pub fn received(batch: &Bytes) -> Self {
+        let header_bytes = batch[..BatchHeader::SIZE].try_into().expect("cut to size");
+        Self { header_bytes, body: batch.slice(BatchHeader::SIZE..) }
+    }
+
     /// Writes base offset and leader epoch, the two fields outside the checksum.
     pub fn stamp(&mut self, base_offset: Offset, leader_epoch: LeaderEpoch) {
         self.header_bytes[0..8].copy_from_slice(&base_offset.0.to_be_bytes());

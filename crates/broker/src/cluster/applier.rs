@@ -3,6 +3,7 @@
 //!
 //! Disk work is done here and not where Raft applies, so that a slow disk delays topics and not elections.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use milena_config::TopicConfig;
@@ -19,6 +20,7 @@ use crate::coordination::Coordination;
 use crate::data_dir::DataDir;
 use crate::hosted::Hosted;
 use crate::partitions::Partitions;
+use crate::replication::{Fetchers, IsrQueue, PartitionKey};
 use crate::settings::Settings;
 use crate::view::View;
 
@@ -33,6 +35,10 @@ pub(crate) struct Applier {
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) data_dir: Arc<DataDir>,
     pub(crate) settings: Arc<Settings>,
+    /// What this broker follows is fetched by these.
+    pub(crate) fetchers: Arc<Fetchers>,
+    /// Where partitions go whose ISR may have to change.
+    pub(crate) isr: Arc<IsrQueue>,
 }
 
 impl Applier {
@@ -48,7 +54,9 @@ impl Applier {
             for chunk in changes.chunks(chunk) {
                 let (image, lives) = (&image, &lives);
                 threads.spawn(move || {
-                    chunk.iter().for_each(|change| self.apply_partition(image, lives, change));
+                    for change in chunk {
+                        self.apply_partition(image, lives, change);
+                    }
                 });
             }
         });
@@ -98,7 +106,9 @@ impl Applier {
         if !delta.brokers.is_empty() {
             self.partitions.all().iter().for_each(|hosted| hosted.see_brokers(&lives));
         }
-        delta.partitions.iter().for_each(|change| self.apply_partition(&image, &lives, change));
+        doomed.extend(
+            delta.partitions.iter().filter_map(|change| self.apply_partition(&image, &lives, change)),
+        );
         delta.configs.iter().for_each(|resource| self.configure(&image, resource));
         self.view.publish(image);
         if !doomed.is_empty() {
@@ -108,40 +118,69 @@ impl Applier {
         delta.deleted.iter().map(|topic| TopicId(topic.id.0)).collect()
     }
 
-    fn drop_topic(&self, topic: &Topic) -> Vec<std::path::PathBuf> {
+    fn drop_topic(&self, topic: &Topic) -> Vec<PathBuf> {
         info!(topic = %topic.name, id = %topic.id, "topic deleted");
         let hosted = self.partitions.remove_topic(topic.id);
+        hosted.iter().for_each(|it| self.fetchers.stop(PartitionKey::of(it)));
         let abandoned = hosted.iter().filter(|it| it.abandon().is_some());
         abandoned.filter_map(|it| self.data_dir.rename_deleted(&it.topic, it.index)).collect()
     }
 
-    fn apply_partition(&self, image: &Image, lives: &Lives, change: &PartitionChanged) {
-        if !change.after.replicas.contains(&self.broker) {
-            return;
+    /// Takes one partition's change; the order within is part of the protocol (replication notes 1.11). Returns the
+    /// directory that is to go if this broker is no longer a replica.
+    fn apply_partition(&self, image: &Image, lives: &Lives, change: &PartitionChanged) -> Option<PathBuf> {
+        let key = PartitionKey { topic: change.topic, index: change.index };
+        let leads = change.after.leader == Some(self.broker);
+        let is_replica = change.after.replicas.contains(&self.broker);
+        // Before it leads: a leader is in no fetcher.
+        if leads || !is_replica {
+            self.fetchers.stop(key);
         }
-        let leadership = leadership(&change.after);
-        if let Some(hosted) = self.partitions.get(change.topic, change.index) {
-            hosted.lead(leadership);
-            return;
+        if !is_replica {
+            return self.drop_partition(change);
         }
+        let hosted = match self.partitions.get(change.topic, change.index) {
+            Some(hosted) => hosted,
+            None => self.open_partition(image, lives, change)?,
+        };
+        let transition = hosted.lead(leadership(&change.after));
+        match change.after.leader {
+            Some(leader) if leader != self.broker => self.fetchers.follow(&hosted, leader, transition),
+            _ => self.fetchers.stop(key),
+        }
+        None
+    }
+
+    /// Opens a partition's log, or makes it. It has no role yet.
+    fn open_partition(&self, image: &Image, lives: &Lives, change: &PartitionChanged) -> Option<Arc<Hosted>> {
         let config = Arc::new(self.topic_config(image, &change.name));
         match self.data_dir.open_partition(&change.name, change.topic, change.index, &config) {
             Ok(opened) => {
                 let hosted = Arc::new(Hosted::new(
                     (Arc::clone(&change.name), change.topic, change.index),
+                    self.broker.0,
                     config,
-                    (opened.log, opened.producers),
-                    (self.broker.0, leadership),
-                    opened.high_watermark,
+                    opened,
+                    Arc::clone(&self.isr),
                 ));
                 hosted.see_brokers(lives);
-                self.partitions.insert(hosted);
+                self.partitions.insert(Arc::clone(&hosted));
+                Some(hosted)
             }
             // The partition stays offline; the others are not concerned.
             Err(error) => {
-                error!(topic = %change.name, partition = change.index, %error, "partition is offline")
+                error!(topic = %change.name, partition = change.index, %error, "partition is offline");
+                None
             }
         }
+    }
+
+    /// Stops serving a partition that a reassignment took from this broker.
+    fn drop_partition(&self, change: &PartitionChanged) -> Option<PathBuf> {
+        let hosted = self.partitions.remove(change.topic, change.index)?;
+        info!(topic = %hosted.topic, partition = hosted.index, "this broker is no longer a replica");
+        hosted.abandon()?;
+        self.data_dir.rename_deleted(&hosted.topic, hosted.index)
     }
 
     /// Hands changed settings to the topics that they concern.
@@ -176,7 +215,7 @@ impl Applier {
 }
 
 /// The part of a partition's record that its replicas go by.
-fn leadership(partition: &Partition) -> Leadership {
+pub(crate) fn leadership(partition: &Partition) -> Leadership {
     let ids = |brokers: &[BrokerId]| brokers.iter().map(|id| id.0).collect();
     Leadership {
         leader: partition.leader.map_or(-1, |id| id.0),

@@ -31,7 +31,7 @@ impl Committed {
         self.index.subscribe()
     }
 
-    fn publish(&self, image: &Image) {
+    pub(crate) fn publish(&self, image: &Image) {
         if image.index() != *self.index.borrow() {
             self.image.store(Arc::new(image.clone()));
             self.index.send_replace(image.index());

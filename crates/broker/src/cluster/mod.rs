@@ -7,6 +7,6 @@ mod applier;
 mod controller;
 mod machine;
 
-pub(crate) use applier::Applier;
+pub(crate) use applier::{Applier, leadership};
 pub(crate) use controller::{ChangeError, Controller};
 pub(crate) use machine::{ClusterMachine, Committed};

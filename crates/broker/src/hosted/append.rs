@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use milena_config::{CompressionType, TopicConfig};
@@ -16,7 +16,6 @@ use tracing::error;
 
 use super::{Hosted, State};
 use crate::clock;
-use crate::waiters::Waiter;
 
 /// What a producer waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,7 +167,7 @@ impl Hosted {
     /// Appends one batch, exactly as it was sent except for offsets, epoch and what the topic's settings ask
     /// for. A repeat of an idempotent producer succeeds without being appended again (PR-14).
     pub(crate) fn append(
-        &self,
+        self: &Arc<Self>,
         batch: Bytes,
         acks: Acks,
         zstd_allowed: bool,
@@ -182,7 +181,13 @@ impl Hosted {
             .with(|state| state.append(validated, acks, flush_messages, now))
             .ok_or(ProduceRefusal::Closed)??;
         self.touched.store(true, Ordering::Relaxed);
-        self.waiters.wake();
+        match appended.replicated {
+            true => self.waiters.wake(),
+            false => {
+                self.waiters.wake_followers();
+                self.isr.watch(self);
+            }
+        }
         Ok(appended)
     }
 
@@ -240,21 +245,21 @@ impl Hosted {
 
     /// Waits until a batch is on all in-sync replicas, at most `timeout`. Anything but `None` leaves open
     /// whether it will be: it is in the leader's log.
-    pub(crate) async fn replicated(self: &Arc<Self>, appended: &Appended, timeout: Duration) -> ErrorCode {
-        let deadline = Instant::now() + timeout;
-        let waiter = Arc::new(Waiter::default());
-        self.waiters.register(&waiter);
-        let code = loop {
-            let replication = self.with(|state| state.replication_of(appended));
-            if let Some(code) = replication.unwrap_or(Some(ErrorCode::NotLeaderOrFollower)) {
-                break code;
-            }
-            if tokio::time::timeout_at(deadline.into(), waiter.woken()).await.is_err() {
-                break ErrorCode::RequestTimedOut;
-            }
-        };
-        self.waiters.deregister(&waiter);
-        code
+    pub(crate) async fn replicated(&self, appended: &Appended, timeout: Duration) -> ErrorCode {
+        let parked = self.with(|state| {
+            let outcome = state.acks.park(appended.leader_epoch, appended.end);
+            // It may have been settled before it was parked.
+            state.settle_acks();
+            outcome
+        });
+        let Some(outcome) = parked else { return ErrorCode::NotLeaderOrFollower };
+        match tokio::time::timeout(timeout, outcome).await {
+            Ok(Ok(Replication::Done)) => ErrorCode::None,
+            Ok(Ok(Replication::NotEnoughReplicas)) => ErrorCode::NotEnoughReplicasAfterAppend,
+            // The partition was closed, or another epoch began.
+            Ok(Ok(Replication::EpochOver | Replication::Pending) | Err(_)) => ErrorCode::NotLeaderOrFollower,
+            Err(_) => ErrorCode::RequestTimedOut,
+        }
     }
 }
 
@@ -312,7 +317,9 @@ impl State {
         }
         self.rolled |= info.rolled;
         self.producers.record(&batch.header());
-        self.replica.appended(info.log_end, clock::monotonic_ms());
+        if self.replica.appended(info.log_end, clock::monotonic_ms()) {
+            self.settle_acks();
+        }
         self.unflushed += i64::from(record_count);
         Ok(Appended {
             base_offset: info.base_offset,
@@ -323,16 +330,6 @@ impl State {
             replicated: self.replica.high_watermark() >= info.log_end,
             must_flush: self.unflushed >= flush_messages,
         })
-    }
-
-    /// Whether a batch is replicated; `None` while nobody knows.
-    fn replication_of(&self, appended: &Appended) -> Option<ErrorCode> {
-        match self.replica.replication_of(appended.leader_epoch, appended.end) {
-            Replication::Pending => None,
-            Replication::Done => Some(ErrorCode::None),
-            Replication::NotEnoughReplicas => Some(ErrorCode::NotEnoughReplicasAfterAppend),
-            Replication::EpochOver => Some(ErrorCode::NotLeaderOrFollower),
-        }
     }
 }
 

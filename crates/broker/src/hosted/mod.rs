@@ -4,7 +4,10 @@
 //! Decisions are `milena-partition`'s, bytes are `milena-log`'s; this joins them. Whatever takes long
 //! (validating a batch, reading data) runs outside the lock.
 
+mod acks;
 mod append;
+mod following;
+mod leading;
 mod read;
 mod upkeep;
 
@@ -14,16 +17,22 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 use milena_config::TopicConfig;
 use milena_log::Log;
-use milena_partition::{Leadership, Lives, LogBounds, ProducerEntry, Producers, Replica, Transition};
+use milena_partition::{Leadership, Lives, LogBounds, ProducerEntry, Producers, Replica, Role, Transition};
 use milena_records::Offset;
 use milena_wire::Uuid;
 
 pub(crate) use append::{Acks, Appended, ProduceRefusal};
+pub(crate) use following::Next;
+pub(crate) use leading::{Follower, Stated};
 pub(crate) use read::{FetchFrom, FetchRefusal, Fetched, OffsetQuery};
 pub(crate) use upkeep::{Checkpointed, DeleteRefusal};
 
+use acks::ParkedAcks;
+
 use crate::clock;
+use crate::data_dir::OpenedLog;
 use crate::meters::Traffic;
+use crate::replication::IsrQueue;
 use crate::waiters::Waiters;
 
 /// A partition of this broker.
@@ -45,6 +54,12 @@ pub(crate) struct Hosted {
     flushing: tokio::sync::Mutex<()>,
     /// Has been appended to since the last look at retention, flush and checkpoints.
     touched: AtomicBool,
+    /// Where it goes when its ISR may have to change.
+    isr: Arc<IsrQueue>,
+    /// Is among those whose ISR is looked at next.
+    pub(crate) isr_considered: AtomicBool,
+    /// Is among those whose ISR is looked at as time passes.
+    pub(crate) isr_watched: AtomicBool,
 }
 
 struct State {
@@ -55,22 +70,25 @@ struct State {
     unflushed: i64,
     /// A segment was closed since the last flush.
     rolled: bool,
+    /// Producers that wait for all in-sync replicas.
+    acks: ParkedAcks,
 }
 
 impl Hosted {
-    /// Hosts an opened log. `high_watermark` is the checkpointed one.
+    /// Hosts an opened log on `broker`. It leads and follows nothing until [`Hosted::lead`].
     pub(crate) fn new(
         (topic, topic_id, index): (Arc<str>, Uuid, i32),
+        broker: i32,
         config: Arc<TopicConfig>,
-        (mut log, producers): (Log, Producers),
-        (broker, leadership): (i32, Leadership),
-        high_watermark: Offset,
+        opened: OpenedLog,
+        isr: Arc<IsrQueue>,
     ) -> Self {
+        let OpenedLog { mut log, producers, high_watermark } = opened;
         let bounds = LogBounds { start: log.log_start(), end: log.log_end() };
         let replica = Replica::new(broker, bounds, high_watermark);
         log.set_config(Arc::new(log_config(&config)));
-        let mut state = State { log, replica, producers, unflushed: 0, rolled: false };
-        state.lead(leadership);
+        let state =
+            State { log, replica, producers, unflushed: 0, rolled: false, acks: ParkedAcks::default() };
         Self {
             topic,
             topic_id,
@@ -81,19 +99,49 @@ impl Hosted {
             state: Mutex::new(Some(state)),
             flushing: tokio::sync::Mutex::default(),
             touched: AtomicBool::new(true),
+            isr,
+            isr_considered: AtomicBool::new(false),
+            isr_watched: AtomicBool::new(false),
         }
     }
 
-    /// Takes newer leadership; parked requests look again.
-    pub(crate) fn lead(&self, leadership: Leadership) {
-        self.with(|state| state.lead(leadership));
-        self.waiters.wake();
+    /// Takes newer metadata of the partition. In a new leader epoch parked requests of the old one fail, and whoever
+    /// waits looks again.
+    pub(crate) fn lead(self: &Arc<Self>, leadership: Leadership) -> Transition {
+        let led = self.with(|state| {
+            let transition = state.lead(leadership);
+            (transition, state.may_expand(), state.replica.role() == Role::Leader)
+        });
+        let Some((transition, may_expand, is_leader)) = led else { return Transition::Ignored };
+        if transition != Transition::Ignored {
+            self.waiters.wake();
+        }
+        if may_expand {
+            self.isr.consider(self);
+        }
+        // Followers that never come are noticed, too.
+        if is_leader && transition.is_new_epoch() {
+            self.isr.watch(self);
+        }
+        transition
     }
 
     /// Takes the brokers that the metadata knows: who may enter the ISR.
-    pub(crate) fn see_brokers(&self, lives: &Lives) {
-        self.with(|state| state.replica.see_brokers(lives));
-        self.waiters.wake();
+    pub(crate) fn see_brokers(self: &Arc<Self>, lives: &Lives) {
+        let seen = self.with(|state| {
+            let before = state.replica.high_watermark();
+            state.replica.see_brokers(lives);
+            state.settle_acks();
+            (state.replica.high_watermark() > before, state.may_expand())
+        });
+        let Some((moved, may_expand)) = seen else { return };
+        if moved {
+            self.waiters.wake();
+        }
+        // A follower that has everything says nothing more, and may have been let in just now.
+        if may_expand {
+            self.isr.consider(self);
+        }
     }
 
     /// Takes changed settings of the topic.
@@ -128,6 +176,22 @@ impl Hosted {
         self.with(|state| state.log.size_bytes()).unwrap_or(0)
     }
 
+    /// All batches, committed or not.
+    #[cfg(test)]
+    pub(crate) fn everything(&self) -> bytes::Bytes {
+        let read = |state: &mut State| {
+            let (mut at, end) = (state.log.log_start(), state.log.log_end());
+            let mut whole = Vec::new();
+            while at < end {
+                let slice = state.log.read(at, 1 << 20, end, true).unwrap();
+                whole.extend_from_slice(&slice.bytes);
+                at = slice.next_offset;
+            }
+            whole.into()
+        };
+        self.with(read).unwrap_or_default()
+    }
+
     /// Looks at or changes the state; `None` if it is closed.
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> Option<T> {
         let mut state = self.state.lock().expect("a partition's lock is not held across a panic");
@@ -136,13 +200,27 @@ impl Hosted {
 }
 
 impl State {
-    /// Takes newer leadership. A new leader's epoch begins at its log end, even if it writes nothing.
+    /// Takes newer metadata. A new leader's epoch begins at its log end, even if it writes nothing (KAFKA-7415): its
+    /// file follows with the next append or flush, as until then nothing depends on it that this process does not
+    /// know, and after a crash the next leader epoch says as much.
     fn lead(&mut self, leadership: Leadership) -> Transition {
         let transition = self.replica.lead(leadership, clock::monotonic_ms());
         if let Transition::BecameLeader { epoch, .. } = transition {
             self.log.assign_epoch(epoch);
         }
+        self.settle_acks();
         transition
+    }
+
+    /// Whether this replica leads, and there are others outside of the ISR.
+    fn may_expand(&self) -> bool {
+        let leadership = self.replica.leadership();
+        self.replica.role() == Role::Leader && leadership.isr.len() < leadership.replicas.len()
+    }
+
+    /// Answers producers about whose batches more is known by now.
+    fn settle_acks(&mut self) {
+        self.acks.settle(&self.replica);
     }
 
     /// First offset that a read_committed consumer may not see.

@@ -1,0 +1,224 @@
+//! The follower's end of one stream: fetches from one leader all that this broker follows there.
+//!
+//! What an answer means is decided by [`Hosted::follow`], under the partition's lock and by the epoch of the
+//! position that asked; so an answer that comes late changes nothing, and removing a partition from here need
+//! not be waited for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use milena_metadata::BrokerId;
+use milena_peer::replica::fetch;
+use milena_peer::replica::message::{Batches, PartitionBatches, Position, Positions};
+use milena_quorum::{NodeId, Unreachable};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use super::PartitionKey;
+use super::fetchers::FetcherContext;
+use super::followed::{Followed, News};
+use crate::hosted::{Hosted, Next};
+
+/// First wait before a partition or a connection that failed is tried again; it doubles up to [`LONGEST_WAIT`].
+const SHORTEST_WAIT: Duration = Duration::from_millis(10);
+/// Bounds how late a leader that is back, or has caught up with the metadata, is noticed.
+const LONGEST_WAIT: Duration = Duration::from_millis(250);
+/// Messages of positions on their way to the connection.
+const OUTGOING: usize = 16;
+/// Bytes taken before their positions are stated, so that a leader need not wait for the end of a long message.
+const ACKNOWLEDGE_BYTES: usize = 1 << 20;
+
+/// Fetches from one leader.
+pub(super) struct Fetcher {
+    pub(super) context: Arc<FetcherContext>,
+    pub(super) leader: BrokerId,
+    pub(super) followed: Arc<Followed>,
+}
+
+/// One connection's worth of fetching.
+struct Session<'a> {
+    fetcher: &'a Fetcher,
+    partitions: HashMap<PartitionKey, Fetched>,
+    /// Partitions that wait before they ask again, in no order.
+    waiting: Vec<(Instant, PartitionKey)>,
+    outgoing: mpsc::Sender<Positions>,
+}
+
+struct Fetched {
+    hosted: Arc<Hosted>,
+    /// The wait before the last attempt; zero after one that worked.
+    wait: Duration,
+}
+
+impl Fetcher {
+    /// Fetches until `shutdown`.
+    pub(super) async fn run(self, shutdown: CancellationToken) {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = self.fetch() => {}
+        }
+    }
+
+    async fn fetch(&self) {
+        let mut wait = Duration::ZERO;
+        loop {
+            while self.followed.is_empty() {
+                self.followed.changed().await;
+            }
+            let began = Instant::now();
+            let Err(error) = self.session().await;
+            // A stream that served for a while ended for a new reason.
+            wait = if began.elapsed() > LONGEST_WAIT { Duration::ZERO } else { wait };
+            match wait.is_zero() {
+                true => info!(leader = %self.leader, %error, "fetching is interrupted"),
+                false => debug!(leader = %self.leader, %error, "fetching is still interrupted"),
+            }
+            wait = longer(wait);
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Fetches over one connection until it breaks.
+    async fn session(&self) -> Result<std::convert::Infallible, Unreachable> {
+        let leader = NodeId(self.leader.0 as u64);
+        let unreachable = |reason: &str| Unreachable { node: leader, reason: reason.to_owned() };
+        let identity = self.context.identity.as_ref();
+        let identity = identity.ok_or_else(|| unreachable("this cluster's id cannot be sent"))?;
+        let image = self.context.committed.image();
+        let address = image.broker(self.leader).map(|broker| broker.peer_address.clone());
+        let address = address.filter(|address| !address.is_empty());
+        let address = address.ok_or_else(|| unreachable("its address is not known"))?;
+        let (outgoing, positions) = mpsc::channel(OUTGOING);
+        let positions = futures_util::stream::unfold(positions, |mut positions| async {
+            Some((positions.recv().await?, positions))
+        });
+        let mut answers = fetch(identity, leader, &address, positions).await?;
+        debug!(leader = %self.leader, address, "fetching");
+        let mut session =
+            Session { fetcher: self, partitions: HashMap::new(), waiting: Vec::new(), outgoing };
+        session.begin().await;
+        loop {
+            tokio::select! {
+                answer = answers.next() => match answer {
+                    Some(answer) => session.take(answer?).await,
+                    None => return Err(unreachable("it ended the stream")),
+                },
+                () = self.followed.changed() => session.update().await,
+                () = until(session.next_due()) => session.ask_again().await,
+            }
+        }
+    }
+}
+
+impl Session<'_> {
+    /// States all positions.
+    async fn begin(&mut self) {
+        let all = self.fetcher.followed.all();
+        let positions = all.iter().filter_map(|(key, hosted)| state(*key, hosted)).collect();
+        self.partitions =
+            all.into_iter().map(|(key, hosted)| (key, Fetched { hosted, wait: Duration::ZERO })).collect();
+        let broker_epoch = Some(self.fetcher.context.broker_epoch);
+        self.send(Positions { broker_epoch, positions, removed: Vec::new() }).await;
+    }
+
+    /// Follows a change of metadata.
+    async fn update(&mut self) {
+        let News { started, stopped } = self.fetcher.followed.news();
+        let mut message = Positions::default();
+        for key in stopped {
+            self.partitions.remove(&key);
+            message.removed.push(key.to_message());
+        }
+        for (key, hosted) in started {
+            message.positions.extend(state(key, &hosted));
+            self.partitions.insert(key, Fetched { hosted, wait: Duration::ZERO });
+        }
+        self.waiting.retain(|(_, key)| self.partitions.contains_key(key));
+        self.send(message).await;
+    }
+
+    /// Takes one message of the leader.
+    async fn take(&mut self, batches: Batches) {
+        let mut positions = Vec::with_capacity(batches.partitions.len());
+        let mut bytes = 0;
+        for answer in batches.partitions {
+            bytes += answer.records.len();
+            positions.extend(self.take_partition(answer));
+            if bytes >= ACKNOWLEDGE_BYTES {
+                bytes = 0;
+                self.send_positions(&mut positions).await;
+            }
+        }
+        self.send_positions(&mut positions).await;
+    }
+
+    fn take_partition(&mut self, answer: PartitionBatches) -> Option<Position> {
+        let key = PartitionKey::from_message(answer.key.as_ref()?);
+        let fetched = self.partitions.get_mut(&key)?;
+        let mut next = fetched.hosted.follow(&answer);
+        if next == Next::LowerRecoveryPoint {
+            let context = &self.fetcher.context;
+            context.data_dir.checkpoint(&context.partitions.all());
+            next = fetched.hosted.follow(&answer);
+        }
+        match next {
+            Next::Ask => {
+                fetched.wait = Duration::ZERO;
+                state(key, &fetched.hosted)
+            }
+            // A flush came in between.
+            Next::AskLater | Next::LowerRecoveryPoint => {
+                fetched.wait = longer(fetched.wait);
+                self.waiting.push((Instant::now() + fetched.wait, key));
+                None
+            }
+            Next::Wait => None,
+        }
+    }
+
+    /// When the first of the waiting partitions asks again.
+    fn next_due(&self) -> Option<Instant> {
+        self.waiting.iter().map(|(due, _)| *due).min()
+    }
+
+    async fn ask_again(&mut self) {
+        let now = Instant::now();
+        let due = self.waiting.extract_if(.., |(due, _)| *due <= now);
+        let mut positions: Vec<_> =
+            due.filter_map(|(_, key)| state(key, &self.partitions.get(&key)?.hosted)).collect();
+        self.send_positions(&mut positions).await;
+    }
+
+    async fn send_positions(&self, positions: &mut Vec<Position>) {
+        let positions = std::mem::take(positions);
+        self.send(Positions { positions, ..Positions::default() }).await;
+    }
+
+    /// The leader reads positions whatever else it does, so this does not wait long. Of a connection that is gone
+    /// the answers tell.
+    async fn send(&self, message: Positions) {
+        if message.broker_epoch.is_some() || !message.positions.is_empty() || !message.removed.is_empty() {
+            let _ = self.outgoing.send(message).await;
+        }
+    }
+}
+
+/// A partition's present position, if it follows.
+fn state(key: PartitionKey, hosted: &Hosted) -> Option<Position> {
+    let position = hosted.position()?;
+    Some(Position { key: Some(key.to_message()), ..position })
+}
+
+fn longer(wait: Duration) -> Duration {
+    (wait * 2).clamp(SHORTEST_WAIT, LONGEST_WAIT)
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
