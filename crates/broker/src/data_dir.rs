@@ -29,6 +29,8 @@ pub(crate) struct DataDir {
     root: LogDir,
     storage: Arc<Storage>,
     last_shutdown: LastShutdown,
+    /// The broker epoch of the last run, if it is known.
+    last_epoch: Option<i64>,
     /// What the last run left behind, until the partitions are opened.
     found: Mutex<Found>,
 }
@@ -54,9 +56,9 @@ impl DataDir {
     pub(crate) fn open(root: &Path, open_files: usize) -> Result<Self, Error> {
         let fs = Arc::new(RealFs);
         let root = LogDir::open(fs.clone(), root)?;
-        let (last_shutdown, _) = root.begin()?;
+        let (last_shutdown, last_epoch) = root.begin()?;
         let found = Mutex::new(Found::read(&root)?);
-        Ok(Self { root, storage: Storage::new(fs, open_files), last_shutdown, found })
+        Ok(Self { root, storage: Storage::new(fs, open_files), last_shutdown, last_epoch, found })
     }
 
     /// Its path.
@@ -69,22 +71,38 @@ impl DataDir {
         self.last_shutdown
     }
 
-    /// Whether a broker has used it before.
-    pub(crate) fn is_formatted(&self) -> Result<bool, Error> {
-        Ok(self.root.meta_properties()?.is_some())
+    /// The broker epoch since which nothing that was ever reported as stored is lost: the last run ended cleanly, or
+    /// only its process died. `None` if that is not so, or not known.
+    pub(crate) fn kept_everything_since(&self) -> Option<i64> {
+        self.last_epoch.filter(|_| self.last_shutdown != LastShutdown::Unclean)
     }
 
-    /// Who the directory belongs to. An empty one is formatted: for this node, and for the cluster with
-    /// `cluster_id` or a new one.
-    pub(crate) fn identity(&self, node_id: i32, cluster_id: Option<&str>) -> Result<MetaProperties, Error> {
-        if let Some(meta) = self.root.meta_properties()? {
-            return Ok(meta);
-        }
-        let cluster_id = cluster_id.map_or_else(|| random::uuid().to_string(), str::to_owned);
-        let meta = MetaProperties { cluster_id, node_id, directory_id: random::uuid().to_string() };
-        self.root.write_meta_properties(&meta)?;
-        info!(dir = %self.root().display(), cluster_id = meta.cluster_id, node_id, "formatted data directory");
-        Ok(meta)
+    /// Who the directory belongs to; `None` if nobody has used it.
+    pub(crate) fn meta(&self) -> Result<Option<MetaProperties>, Error> {
+        self.root.meta_properties()
+    }
+
+    /// Whether a Raft log was begun in it. A voter whose log is gone must not vote as if nothing had been (F11).
+    pub(crate) fn has_raft_log(&self) -> bool {
+        self.root().join("raft").exists()
+    }
+
+    /// Gives the directory to a node of a cluster.
+    pub(crate) fn format(&self, meta: &MetaProperties) -> Result<(), Error> {
+        self.root.write_meta_properties(meta)?;
+        let (dir, cluster_id, node_id) = (self.root().display(), &meta.cluster_id, meta.node_id);
+        info!(%dir, cluster_id, node_id, "formatted data directory");
+        Ok(())
+    }
+
+    /// The voters with whom this node began to found a cluster, if that is not finished.
+    pub(crate) fn founding(&self) -> Result<Option<String>, Error> {
+        self.root.founding()
+    }
+
+    /// Notes with whom a cluster is being founded, or that it is done.
+    pub(crate) fn write_founding(&self, voters: Option<&str>) -> Result<(), Error> {
+        self.root.write_founding(voters)
     }
 
     /// From now on a crash of the process alone loses no completed write.

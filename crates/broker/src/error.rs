@@ -54,7 +54,6 @@ impl From<ChangeError<MetadataRefusal>> for Explained {
     fn from(error: ChangeError<MetadataRefusal>) -> Self {
         match error {
             ChangeError::Refused(refusal) => Self::from(&refusal),
-            ChangeError::NotController => Self::new(ErrorCode::NotController, error.to_string()),
             ChangeError::Unknown(_) => Self::new(ErrorCode::RequestTimedOut, error.to_string()),
         }
     }

@@ -12,20 +12,24 @@ mod cluster;
 mod connection;
 mod coordination;
 mod data_dir;
+mod departure;
 mod dispatch;
 mod error;
+mod forming;
 mod frames;
 mod hosted;
 mod housekeeping;
 mod http;
+mod joined;
 mod listeners;
 #[allow(dead_code, reason = "wired by the start sequence of a cluster, piece by piece")]
 mod liveness;
 mod meters;
 mod partitions;
 mod producer_ids;
+mod quorum;
 mod random;
-#[cfg_attr(not(test), allow(dead_code, unused_imports, reason = "the peer listener is opened next"))]
+mod registration;
 mod replication;
 mod server;
 mod services;
@@ -33,6 +37,8 @@ mod settings;
 mod view;
 mod waiters;
 
+pub use cluster::MembersError;
+pub use forming::{FormingError, Refusal as FormingRefusal};
 pub use listeners::ListenError;
 pub use server::{Server, StartError};
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use milena_config::BrokerConfig;
-use milena_config::listeners::Listener;
 use milena_metadata::Endpoint;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -68,14 +67,14 @@ pub(crate) struct Bound {
     pub(crate) advertised: Endpoint,
 }
 
-/// Binds every listener. Nobody is accepted yet.
+/// Binds every listener. Nobody can connect yet.
 pub(crate) fn bind(config: &BrokerConfig) -> Result<Vec<Bound>, ListenError> {
     let listeners = config.listeners();
     // Without configuration the broker is for this machine: it is reached as localhost and from nowhere else.
     let is_private = !config.is_set("listeners") && !config.is_set("advertised.listeners");
     let bound = listeners.bind.iter().map(|listener| {
         let host = if is_private && listener.host.is_empty() { "localhost" } else { &listener.host };
-        let sockets = bind_one(listener, host)?;
+        let sockets = bind_one(&listener.name, host, listener.port)?;
         let port = sockets[0].local_addr().map_or(listener.port, |address| address.port());
         let advertised = listeners.advertised_for(&listener.name).unwrap_or(listener);
         Ok(Bound {
@@ -96,19 +95,53 @@ pub(crate) fn bind(config: &BrokerConfig) -> Result<Vec<Bound>, ListenError> {
     bound.collect()
 }
 
-/// One socket for each address that the host's name stands for: `localhost` is two on most machines.
-fn bind_one(listener: &Listener, host: &str) -> Result<Vec<std::net::TcpListener>, ListenError> {
-    let failed = |source| ListenError::Address {
-        name: listener.name.clone(),
-        host: host.to_owned(),
-        port: listener.port,
-        source,
+/// Opens the listener for other brokers, which are accepted from now on. Returns its port, too.
+pub(crate) fn open_for_peers(
+    host: &str,
+    port: u16,
+) -> Result<(Vec<std::net::TcpListener>, u16), ListenError> {
+    let failed =
+        |source| ListenError::Address { name: "for peers".into(), host: host.to_owned(), port, source };
+    let sockets = match bind_one("for peers", host, port) {
+        Err(ListenError::InUse { .. }) => return Err(failed(io::ErrorKind::AddrInUse.into())),
+        bound => bound?,
     };
+    for socket in &sockets {
+        listen(socket).map_err(failed)?;
+    }
+    let port = sockets[0].local_addr().map_or(port, |address| address.port());
+    Ok((sockets, port))
+}
+
+/// Lets clients connect to all of them.
+pub(crate) fn open_all(bound: &[Bound]) -> Result<(), ListenError> {
+    for bound in bound {
+        for socket in &bound.sockets {
+            listen(socket).map_err(|source| ListenError::Address {
+                name: bound.name.to_string(),
+                host: bound.advertised.host.clone(),
+                port: bound.advertised.port,
+                source,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Completes connections from now on. Before, a client is refused, so that it tries another broker.
+fn listen(socket: &std::net::TcpListener) -> io::Result<()> {
+    SockRef::from(socket).listen(BACKLOG)
+}
+
+/// One socket for each address that the host's name stands for: `localhost` is two on most machines.
+fn bind_one(listener: &str, host: &str, port: u16) -> Result<Vec<std::net::TcpListener>, ListenError> {
+    let failed =
+        |source| ListenError::Address { name: listener.to_owned(), host: host.to_owned(), port, source };
     let name = if host.is_empty() { "0.0.0.0" } else { host };
-    let mut addresses: Vec<SocketAddr> = (name, listener.port).to_socket_addrs().map_err(failed)?.collect();
+    let mut addresses: Vec<SocketAddr> = (name, port).to_socket_addrs().map_err(failed)?.collect();
     addresses.sort_by_key(|address| address.is_ipv6());
     addresses.dedup();
-    let (mut sockets, mut port, mut last) = (Vec::new(), listener.port, None);
+    let (mut sockets, mut port, mut last) = (Vec::new(), port, None);
     for mut address in addresses {
         address.set_port(port);
         match open(address) {
@@ -117,11 +150,7 @@ fn bind_one(listener: &Listener, host: &str) -> Result<Vec<std::net::TcpListener
                 sockets.push(socket);
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                return Err(ListenError::InUse {
-                    address,
-                    name: listener.name.clone(),
-                    host: host.to_owned(),
-                });
+                return Err(ListenError::InUse { address, name: listener.to_owned(), host: host.to_owned() });
             }
             // A machine without IPv6 still has `localhost` as ::1 in its hosts file.
             Err(error) => last = Some(error),
@@ -143,12 +172,11 @@ fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
 /// What clients elsewhere may know this machine by.
-fn machine_name() -> String {
+pub(crate) fn machine_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if (name.as_str(), 0).to_socket_addrs().is_ok() { name } else { "localhost".to_owned() }
 }

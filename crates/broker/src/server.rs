@@ -2,39 +2,38 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use milena_config::BrokerConfig;
 use milena_config::load::Loaded;
-use milena_config::topic_list::TopicToCreate;
-use milena_group::Groups;
 use milena_log::{LastShutdown, MetaProperties};
-use milena_metadata::decide::brokers::{self, Registration};
-use milena_metadata::decide::{features, topics};
 use milena_metadata::{BrokerEpoch, BrokerId, Endpoint};
 use milena_peer::Identity;
-use milena_quorum::{GroupHandle, GroupId, Node, NodeConfig, NodeId};
-use milena_wire::Uuid;
+use milena_peer::replica::replica_service;
+use milena_quorum::{Node, NodeId};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::budget::Budget;
-use crate::cluster::{Applier, ClusterMachine, Committed, Controller};
+use crate::cluster::{Applier, Members, MembersError};
 use crate::connection::Limits;
-use crate::coordination::{self, Answers, Coordination, GroupMachine};
+use crate::coordination::{self, Coordination};
 use crate::data_dir::DataDir;
+use crate::departure::Departure;
 use crate::error::Explained;
+use crate::forming::{FormingError, Peering};
 use crate::housekeeping::Housekeeping;
 use crate::http;
+use crate::joined::Joined;
 use crate::listeners::{self, Bound, ListenError};
 use crate::meters::Meters;
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
-use crate::random;
-use crate::replication::{FetcherContext, Fetchers, IsrKeeper, IsrQueue};
+use crate::registration::{self, Applicant};
+use crate::replication::{Feeder, FetcherContext, Fetchers, IsrKeeper, IsrQueue};
 use crate::services::Services;
 use crate::settings::Settings;
 use crate::view::View;
@@ -68,6 +67,15 @@ pub enum StartError {
         dir.display()
     )]
     OtherCluster { dir: PathBuf, found: String, configured: String },
+    #[error("{0}")]
+    Forming(#[from] FormingError),
+    #[error("this node is not a member of the cluster's quorum: {0}")]
+    Membership(#[from] MembersError),
+    #[error(
+        "node {node} is one of several in its cluster, but no address for the others is configured; set \
+         controller.quorum.voters or milena.peer.listener as before"
+    )]
+    NoPeers { node: i32 },
     #[error("metadata quorum: {0}")]
     Quorum(#[from] milena_quorum::OpenError),
     #[error("the broker could not register itself: {0}")]
@@ -84,6 +92,7 @@ impl From<Explained> for StartError {
 pub struct Server {
     services: Arc<Services>,
     node: Node,
+    peering: Option<Peering>,
     epoch: BrokerEpoch,
     endpoints: Vec<Endpoint>,
     http: Option<SocketAddr>,
@@ -99,17 +108,19 @@ impl Server {
         let config = loaded.broker;
         let bound = listeners::bind(&config)?;
         let http = http::bind(&config)?;
-        let (data_dir, meta) = open_data_dir(&config, loaded.cluster_id.as_deref())?;
-        let quorum = Quorum::start(data_dir.root(), &meta, control).await?;
+        let data_dir = Arc::new(open_data_dir(&config)?);
+        let joined = Joined::join(&config, &data_dir, loaded.cluster_id.as_deref(), control).await?;
+        let Joined { quorum, peering, meta, controller } = joined;
         let broker = BrokerId(meta.node_id);
         let settings = Arc::new(Settings::new(config.clone()));
         let endpoints: Vec<_> = bound.iter().map(|bound| bound.advertised.clone()).collect();
-        let controller = Controller::new(quorum.cluster.clone(), quorum.committed.clone());
         let is_new = quorum.committed.image().cluster_id().is_none();
-        let epoch = register(&controller, &config, &meta, &endpoints).await?;
-        if is_new {
-            create_topics(&controller, &config, &loaded.create_topics).await?;
+        let mut applicant = Applicant::new(&config, &meta, &endpoints, &data_dir);
+        if let Some(peering) = &peering {
+            applicant.incarnation = peering.desk.incarnation;
+            applicant.peer_address = peering.desk.address.clone();
         }
+        let epoch = applicant.register(&controller).await?;
         let partitions = Arc::new(Partitions::new(config.fetch_max_bytes().max(0) as usize));
         let view = Arc::new(View::new(Arc::default()));
         let shutdown = CancellationToken::new();
@@ -121,11 +132,17 @@ impl Server {
             partitions: Arc::clone(&partitions),
             data_dir: Arc::clone(&data_dir),
         };
+        if let Some(peering) = &peering
+            && let Some(identity) = peering.identity()
+        {
+            let feeder = Feeder::new(Arc::clone(&partitions), Arc::clone(&isr));
+            peering.routes.add(replica_service(identity, feeder, peering.closing.clone()));
+        }
         let applier = Arc::new(Applier {
             broker,
             fetchers: Fetchers::new(fetchers, shutdown.clone()),
             isr: Arc::clone(&isr),
-            committed: quorum.committed,
+            committed: quorum.committed.clone(),
             view: Arc::clone(&view),
             partitions: Arc::clone(&partitions),
             data_dir: Arc::clone(&data_dir),
@@ -136,6 +153,7 @@ impl Server {
         data_dir
             .mark_running(epoch.0)
             .map_err(|source| StartError::DataDir { dir: data_dir.root().to_path_buf(), source })?;
+        let unfenced = registration::unfence(&controller, &config, broker, epoch).await?;
         let (coordination, calls) =
             Coordination::new(Arc::clone(&quorum.groups), quorum.coordination.clone());
         let services = Arc::new(Services {
@@ -148,12 +166,20 @@ impl Server {
             coordination: coordination.clone(),
             data_dir: Arc::clone(&data_dir),
             meters: Meters::default(),
+            committed: quorum.committed,
+            everywhere: Arc::default(),
+            members: Members {
+                groups: [quorum.cluster.clone(), quorum.coordination.clone()],
+                addresses: peering.as_ref().map(|it| it.desk.addresses.clone()).unwrap_or_default(),
+                peers: quorum.peers,
+            },
             cluster_raft: quorum.cluster,
             coordination_raft: quorum.coordination.clone(),
         });
         let mut server = Self {
             services,
             node: quorum.node,
+            peering,
             epoch,
             endpoints,
             http: http.as_ref().and_then(|socket| socket.local_addr().ok()),
@@ -183,6 +209,13 @@ impl Server {
         if let Some(socket) = http {
             server.tasks.spawn(http::serve(socket, Arc::clone(&server.services), stop()));
         }
+        server.services.view.applied(unfenced).await;
+        if is_new && !loaded.create_topics.is_empty() {
+            let controller = &server.services.controller;
+            let index = registration::create_topics(controller, &config, &loaded.create_topics).await?;
+            server.services.view.applied(index).await;
+        }
+        listeners::open_all(&bound)?;
         server.open(bound, &config);
         info!(elapsed_ms = began.elapsed().as_millis() as u64, "Transitioning from RECOVERY to RUNNING");
         Ok(server)
@@ -224,6 +257,17 @@ impl Server {
     /// Stops: no more clients, everything flushed, so that the next start need not look at data.
     pub async fn stop(mut self) {
         let began = Instant::now();
+        let config = self.services.settings().clone();
+        let departure = Departure {
+            broker: self.services.broker_id,
+            epoch: self.epoch,
+            config: &config,
+            controller: &self.services.controller,
+            committed: &self.services.committed,
+            everywhere: &self.services.everywhere,
+            groups: [&self.services.cluster_raft, &self.services.coordination_raft],
+        };
+        departure.prepare().await;
         self.shutdown.cancel();
         while self.tasks.join_next().await.is_some() {}
         let services = Arc::clone(&self.services);
@@ -231,6 +275,9 @@ impl Server {
         let closed = tokio::task::spawn_blocking(move || services.close(epoch)).await;
         if !matches!(closed, Ok(true)) {
             warn!("not everything could be closed; the next start will check the logs");
+        }
+        if let Some(peering) = self.peering {
+            peering.close().await;
         }
         self.node.shutdown().await;
         info!(elapsed_ms = began.elapsed().as_millis() as u64, "stopped");
@@ -262,55 +309,30 @@ impl Server {
     }
 }
 
-/// The two Raft groups with their state machines.
-struct Quorum {
-    node: Node,
-    cluster: GroupHandle,
-    committed: Committed,
-    coordination: GroupHandle,
-    groups: Arc<RwLock<Groups>>,
-    answers: Answers,
-}
-
-impl Quorum {
-    /// Opens them on the control runtime. With one voter both have a leader when this returns.
-    async fn start(root: &Path, meta: &MetaProperties, control: &Handle) -> Result<Self, StartError> {
-        let config = NodeConfig::single(root, NodeId(meta.node_id as u64));
-        let started = control.spawn(async move {
-            let node = Node::open(config).await?;
-            let committed = Committed::new();
-            let (groups, answers) = (Arc::default(), Answers::default());
-            let (cluster, coordination) = tokio::try_join!(
-                node.start(GroupId::CLUSTER, ClusterMachine::new(committed.clone())),
-                node.start(GroupId::COORDINATION, GroupMachine::new(Arc::clone(&groups), answers.clone())),
-            )?;
-            Ok(Self { node, cluster, committed, coordination, groups, answers })
-        });
-        started.await.expect("starting the quorum does not panic")
-    }
-}
-
-fn open_data_dir(
-    config: &BrokerConfig,
-    cluster_id: Option<&str>,
-) -> Result<(Arc<DataDir>, MetaProperties), StartError> {
+fn open_data_dir(config: &BrokerConfig) -> Result<DataDir, StartError> {
     let dirs = config.data_dirs();
     let dir = PathBuf::from(dirs[0]);
     if dirs.len() > 1 {
         warn!(used = %dir.display(), given = dirs.len(), "several log.dirs are given; only the first is used");
     }
-    let failed = |source: milena_log::Error| match source {
-        source if source.io_kind() == Some(std::io::ErrorKind::WouldBlock) => {
-            StartError::DataDirInUse(dir.clone())
-        }
-        source => StartError::DataDir { dir: dir.clone(), source },
-    };
-    let data_dir = DataDir::open(&dir, config.open_files().max(16) as usize).map_err(failed)?;
-    let is_formatted = data_dir.is_formatted().map_err(failed)?;
-    if is_formatted && data_dir.last_shutdown() != LastShutdown::Clean {
+    DataDir::open(&dir, config.open_files().max(16) as usize).map_err(|source| match source {
+        source if source.io_kind() == Some(std::io::ErrorKind::WouldBlock) => StartError::DataDirInUse(dir),
+        source => StartError::DataDir { dir, source },
+    })
+}
+
+/// Whose directory it is; `None` if nobody has used it. It must be this node's and of the cluster asked for.
+pub(crate) fn check_meta(
+    data_dir: &DataDir,
+    config: &BrokerConfig,
+    cluster_id: Option<&str>,
+) -> Result<Option<MetaProperties>, StartError> {
+    let dir = data_dir.root().to_path_buf();
+    let meta = data_dir.meta().map_err(|source| StartError::DataDir { dir: dir.clone(), source })?;
+    let Some(meta) = meta else { return Ok(None) };
+    if data_dir.last_shutdown() != LastShutdown::Clean {
         info!(after = ?data_dir.last_shutdown(), "the last run did not end cleanly; logs are checked");
     }
-    let meta = data_dir.identity(config.node_id(), cluster_id).map_err(failed)?;
     if meta.node_id != config.node_id() {
         return Err(StartError::OtherNode { dir, found: meta.node_id, configured: config.node_id() });
     }
@@ -318,72 +340,8 @@ fn open_data_dir(
         Some(configured) if configured != meta.cluster_id => {
             Err(StartError::OtherCluster { dir, found: meta.cluster_id, configured: configured.to_owned() })
         }
-        _ => Ok((Arc::new(data_dir), meta)),
+        _ => Ok(Some(meta)),
     }
-}
-
-/// Makes this process the broker with its id: formats a new cluster, registers, and is unfenced at once, as
-/// its metadata is the committed one.
-async fn register(
-    controller: &Controller,
-    config: &BrokerConfig,
-    meta: &MetaProperties,
-    endpoints: &[Endpoint],
-) -> Result<BrokerEpoch, StartError> {
-    let id = BrokerId(meta.node_id);
-    let failed = |error| StartError::from(Explained::from(error));
-    controller.change(|image| Ok(features::format(image, &meta.cluster_id))).await.map_err(failed)?;
-    let registration = Registration {
-        id,
-        incarnation: random::uuid(),
-        cluster_id: Some(meta.cluster_id.clone()),
-        // One voter: whatever its log has lost, nobody else has it.
-        kept_everything_since: controller.image().broker(id).map(|broker| broker.epoch),
-        predecessor_is_gone: true,
-        endpoints: endpoints.to_vec(),
-        rack: config.rack().map(str::to_owned),
-        log_dirs: meta.directory_id.parse::<Uuid>().into_iter().collect(),
-        peer_address: String::new(),
-    };
-    controller.change(|image| brokers::register(image, config, &registration)).await.map_err(failed)?;
-    let epoch = controller.image().broker(id).map(|broker| broker.epoch).unwrap_or_default();
-    controller.change(|image| brokers::unfence(image, config, id, epoch)).await.map_err(failed)?;
-    Ok(epoch)
-}
-
-/// The topics that a container is told to create at its first start.
-async fn create_topics(
-    controller: &Controller,
-    config: &BrokerConfig,
-    wanted: &[TopicToCreate],
-) -> Result<(), StartError> {
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let wanted: Vec<_> = wanted
-        .iter()
-        .map(|topic| topics::NewTopic {
-            name: topic.name.clone(),
-            partitions: topic.partitions,
-            replication_factor: topic.replication_factor,
-            assignments: Vec::new(),
-            configs: topic
-                .cleanup_policy
-                .iter()
-                .map(|policy| ("cleanup.policy".to_owned(), Some(policy.clone())))
-                .collect(),
-        })
-        .collect();
-    let decide = |image: &_| topics::create(image, config, &wanted, false, &mut random::word);
-    let created =
-        controller.change(decide).await.map_err(|error| StartError::from(Explained::from(error)))?;
-    for (name, outcome) in created.answer {
-        match outcome {
-            Ok(created) => info!(topic = name, partitions = created.partitions, "topic created"),
-            Err(refusal) => warn!(topic = name, %refusal, "topic not created"),
-        }
-    }
-    Ok(())
 }
 
 fn group_settings(config: &BrokerConfig) -> milena_group::Settings {

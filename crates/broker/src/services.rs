@@ -11,7 +11,7 @@ use milena_quorum::GroupHandle;
 use milena_wire::ErrorCode;
 use tracing::warn;
 
-use crate::cluster::Controller;
+use crate::cluster::{AppliedEverywhere, Committed, Controller, Members};
 use crate::coordination::Coordination;
 use crate::data_dir::DataDir;
 use crate::error::Explained;
@@ -33,6 +33,13 @@ pub(crate) struct Services {
     pub(crate) producer_ids: ProducerIds,
     pub(crate) data_dir: Arc<DataDir>,
     pub(crate) meters: Meters,
+    /// The newest committed metadata, which [`View`] trails.
+    pub(crate) committed: Committed,
+    /// How far the other brokers have applied it.
+    pub(crate) everywhere: Arc<AppliedEverywhere>,
+    /// Who belongs to the quorums.
+    #[allow(dead_code, reason = "for the requests that add and remove voters")]
+    pub(crate) members: Members,
     /// The metadata quorum, for what DescribeQuorum tells.
     pub(crate) cluster_raft: GroupHandle,
     /// The groups' quorum, whose leader coordinates.
@@ -51,7 +58,7 @@ impl Services {
         i32::try_from(leader.0).ok().map(BrokerId)
     }
 
-    /// Makes a change to the cluster's metadata and waits until this broker has applied it, at most
+    /// Makes a change to the cluster's metadata and waits until every live broker has applied it, at most
     /// `timeout_ms` (D12, TP-7).
     pub(crate) async fn change<T>(
         &self,
@@ -60,11 +67,16 @@ impl Services {
     ) -> Result<T, Explained> {
         let timeout = Duration::from_millis(timeout_ms.max(0) as u64);
         let changed = self.controller.change(decide).await?;
-        match tokio::time::timeout(timeout, self.view.applied(changed.index)).await {
+        let image = || self.committed.image();
+        let applied = async {
+            self.view.applied(changed.index).await;
+            self.everywhere.wait(self.broker_id, changed.index, image, self.committed.changes()).await;
+        };
+        match tokio::time::timeout(timeout, applied).await {
             Ok(()) => Ok(changed.answer),
             Err(_) => Err(Explained::new(
                 ErrorCode::RequestTimedOut,
-                "the change is agreed on, but was not applied within the request's time-out",
+                "the change is agreed on, but not every live broker has applied it within the request's time-out",
             )),
         }
     }

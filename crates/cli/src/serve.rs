@@ -40,8 +40,9 @@ enum LogFormat {
     Json,
 }
 
-/// What is logged unless `MILENA_LOG` or `RUST_LOG` says otherwise: the libraries only what needs attention.
-const DEFAULT_LOG: &str = "info,openraft=warn,sled=warn,h2=warn,tonic=warn";
+/// What is logged unless `MILENA_LOG` or `RUST_LOG` says otherwise: the libraries only what needs attention. openraft
+/// warns of every message that does not get through, several times a second while a node is down.
+const DEFAULT_LOG: &str = "info,openraft=error,sled=warn,h2=warn,tonic=warn";
 
 /// Runs the broker until SIGTERM, SIGINT, or a fault that it cannot survive.
 pub fn run(args: ServeArgs) -> ExitCode {
@@ -111,7 +112,15 @@ fn serve(loaded: Loaded) -> ExitCode {
     };
     let handle = control.handle().clone();
     let code = data.block_on(async move {
-        let server = match Server::start(loaded, &handle).await {
+        // A node may wait for others before it has started.
+        let started = tokio::select! {
+            started = Server::start(loaded, &handle) => started,
+            name = stop_signal() => {
+                info!(signal = name, "stopped before the broker had started");
+                return ExitCode::SUCCESS;
+            }
+        };
+        let server = match started {
             Ok(server) => server,
             Err(error) => {
                 error!("{error}");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::listeners::Listeners;
+use crate::quorum::Quorum;
 use crate::tables;
 use crate::{Invalid, Overrides, Scope, StartError, Value};
 
@@ -14,6 +15,7 @@ pub struct BrokerConfig {
     values: Arc<[Vec<Value>]>,
     layers: Arc<[Overrides; 3]>,
     listeners: Arc<Listeners>,
+    quorum: Arc<Quorum>,
 }
 
 /// Where a broker's setting was made; earlier ones win.
@@ -43,9 +45,11 @@ impl BrokerConfig {
         name_node_twice(&mut start);
         let layers = [Overrides::new(), Overrides::new(), start];
         let values = values(&layers);
-        let mut config = Self { values, layers: Arc::new(layers), listeners: Arc::new(Listeners::default()) };
+        let mut config =
+            Self { values, layers: Arc::new(layers), listeners: Arc::default(), quorum: Arc::default() };
         config.check_relations()?;
         config.listeners = Arc::new(Listeners::resolve(&config)?);
+        config.quorum = Arc::new(Quorum::resolve(&config, &config.listeners)?);
         Ok(config)
     }
 
@@ -61,7 +65,7 @@ impl BrokerConfig {
                 .collect()
         };
         let layers = [changeable(this_broker), changeable(all_brokers), self.layer(Layer::Static).clone()];
-        Self { values: values(&layers), layers: Arc::new(layers), listeners: self.listeners.clone() }
+        Self { values: values(&layers), layers: Arc::new(layers), ..self.clone() }
     }
 
     /// Checks settings that someone wants to alter at run time: of one broker, or of all if `cluster` (test id CF-7:
@@ -103,6 +107,11 @@ impl BrokerConfig {
         &self.listeners
     }
 
+    /// The other nodes, as configured.
+    pub fn quorum(&self) -> &Quorum {
+        &self.quorum
+    }
+
     /// Number of this node, unique in the cluster.
     pub fn node_id(&self) -> i32 {
         self.configured_node_id().expect("a broker is not made without node.id")
@@ -117,6 +126,15 @@ impl BrokerConfig {
     /// Rack of this broker, if one was set.
     pub fn rack(&self) -> Option<&str> {
         self.broker_rack()
+    }
+
+    /// Replication factor of topics for which none is asked for. Unless somebody set it, it is what survives a
+    /// failure: 3 where there are that many brokers, and 1 in smaller clusters, as in Kafka.
+    pub fn topic_replication_factor(&self, brokers: usize) -> i16 {
+        if !self.is_set("default.replication.factor") && brokers >= 3 {
+            return 3;
+        }
+        i16::try_from(self.default_replication_factor()).unwrap_or(i16::MAX)
     }
 
     /// Replication factor of an internal topic.

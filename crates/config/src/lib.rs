@@ -22,6 +22,7 @@ pub mod kind;
 pub mod listeners;
 pub mod load;
 pub mod properties;
+pub mod quorum;
 mod resource_config;
 mod setting;
 pub mod tables;

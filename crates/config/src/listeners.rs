@@ -71,8 +71,10 @@ pub struct Listeners {
     pub bind: Vec<Listener>,
     /// Addresses told to clients who come in by the listener of the same name; a listener may be missing here.
     pub advertised: Vec<Listener>,
-    /// Listeners of Kafka's controllers: accepted, not opened, as our brokers talk over `milena.peer.listener`.
+    /// Listeners of Kafka's controllers: at the first of them this broker listens for others.
     pub controller: Vec<Listener>,
+    /// Where others find it, if that was said.
+    pub controller_advertised: Vec<Listener>,
     /// Name of the listener that tools of the operator are told to use.
     pub inter_broker: String,
     /// What works, but probably not as intended.
@@ -109,9 +111,10 @@ impl Listeners {
             )));
         }
         let mut warnings = Vec::new();
-        let advertised = advertised(config, &bind, &controllers, &protocols, &mut warnings)?;
+        let (advertised, controller_advertised) =
+            advertised(config, &bind, &controllers, &protocols, &mut warnings)?;
         let inter_broker = inter_broker(config, &bind)?;
-        Ok(Self { bind, advertised, controller, inter_broker, warnings })
+        Ok(Self { bind, advertised, controller, controller_advertised, inter_broker, warnings })
     }
 }
 
@@ -224,18 +227,20 @@ fn is_any(host: &str) -> bool {
     matches!(host, "" | "0.0.0.0" | "::" | "0:0:0:0:0:0:0:0")
 }
 
+/// Addresses for clients, and those for other nodes.
 fn advertised(
     config: &BrokerConfig,
     bind: &[Listener],
     controllers: &[String],
     protocols: &Protocols,
     warnings: &mut Vec<String>,
-) -> Result<Vec<Listener>, StartError> {
+) -> Result<(Vec<Listener>, Vec<Listener>), StartError> {
     let Some(list) = config.advertised_listener_list().filter(|list| !list.is_empty()) else {
-        return Ok(bind.iter().map(|listener| advertise_bound(listener, warnings)).collect());
+        return Ok((bind.iter().map(|listener| advertise_bound(listener, warnings)).collect(), Vec::new()));
     };
-    let mut advertised = parse_list("advertised.listeners", list, protocols)?;
-    advertised.retain(|listener| !controllers.contains(&listener.name));
+    let all = parse_list("advertised.listeners", list, protocols)?;
+    let (of_controllers, advertised): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|listener| controllers.contains(&listener.name));
     for (at, listener) in advertised.iter().enumerate() {
         if is_any(&listener.host) && !listener.host.is_empty() {
             return Err(refuse(
@@ -258,7 +263,7 @@ fn advertised(
             )));
         }
     }
-    Ok(advertised)
+    Ok((advertised, of_controllers))
 }
 
 /// What to advertise for a listener that nobody gave an address for.

@@ -16,6 +16,7 @@ const LOCK: &str = ".lock";
 const META_PROPERTIES: &str = "meta.properties";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 const RUNNING: &str = "running";
+const FOUNDING: &str = "founding";
 const DELETE_SUFFIX: &str = "-delete";
 const STRAY_SUFFIX: &str = "-stray";
 const FUTURE_SUFFIX: &str = "-future";
@@ -170,6 +171,19 @@ impl LogDir {
         let text =
             format!("version=1\ncluster.id={cluster_id}\nnode.id={node_id}\ndirectory.id={directory_id}\n");
         self.replace(META_PROPERTIES, &text)
+    }
+
+    /// The voters with whom this node began to found a cluster; `None` once that is done.
+    pub fn founding(&self) -> Result<Option<String>, Error> {
+        checkpoint::read(&*self.fs, &self.root.join(FOUNDING))
+    }
+
+    /// Notes with whom a cluster is being founded, or that it is done: a crash in between must not change the list.
+    pub fn write_founding(&self, voters: Option<&str>) -> Result<(), Error> {
+        match voters {
+            Some(voters) => self.replace(FOUNDING, voters),
+            None => self.remove_if_there(FOUNDING),
+        }
     }
 
     /// How the last run ended, and the broker epoch it had, if known.

@@ -22,6 +22,11 @@ impl Addresses {
         self.map.write().unwrap().remove(&node);
     }
 
+    /// All that are known.
+    pub fn all(&self) -> BTreeMap<NodeId, String> {
+        self.map.read().unwrap().clone()
+    }
+
     /// Where a node is, if known.
     pub fn get(&self, node: NodeId) -> Option<String> {
         self.map.read().unwrap().get(&node).cloned()

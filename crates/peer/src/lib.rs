@@ -7,6 +7,8 @@
 #![warn(missing_docs)]
 
 mod addresses;
+mod control;
+mod control_calls;
 mod identity;
 mod line;
 pub mod liveness;
@@ -31,13 +33,30 @@ mod generated {
     pub(crate) mod liveness {
         tonic::include_proto!("milena.liveness");
     }
+
+    pub(crate) mod control {
+        tonic::include_proto!("milena.control");
+    }
+}
+
+/// Messages of `proto/control.proto`.
+pub mod message {
+    pub use crate::generated::control::{
+        Applied, ChangeMembersRequest, ChangeMembersResponse, HelloRequest, HelloResponse, NotLeader, Peer,
+        ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse, Stage, change_members_request,
+        change_members_response, propose_response, read_index_response,
+    };
 }
 
 pub use addresses::Addresses;
+pub use control::{Controlled, control_service};
+pub use control_calls::hello;
 pub use identity::Identity;
 pub use network::{PeerConfig, Peers};
 pub use routes::Routes;
 pub use service::{ServeError, raft_service, serve};
+/// For implementing [`Controlled`].
+pub use tonic::async_trait;
 
 /// Longest message in bytes, in both directions: a command and what goes with it.
 pub const MAX_MESSAGE: usize = milena_quorum::MAX_COMMAND + (1 << 20);

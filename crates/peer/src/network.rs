@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tonic::transport::Channel;
-use tonic::{Response, Status};
+use tonic::{Request, Response, Status};
 
 /// How patient connections are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,10 +49,11 @@ impl Default for PeerConfig {
 
 /// What a connection is for. Heartbeats must not queue behind entries, nor both behind a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Purpose {
+pub(crate) enum Purpose {
     Liveness,
     Entries,
     Snapshots,
+    Control,
 }
 
 /// Connections to all other nodes. Clones share them.
@@ -70,7 +71,7 @@ struct Shared {
 
 /// A line, with what is needed to call on it.
 #[derive(Clone)]
-struct Call {
+pub(crate) struct Call {
     shared: Arc<Shared>,
     line: Arc<Line>,
     to: NodeId,
@@ -88,7 +89,7 @@ impl Peers {
         self.shared.lines.lock().unwrap().retain(|(id, _), _| *id != node);
     }
 
-    fn call(&self, to: NodeId, purpose: Purpose) -> Call {
+    pub(crate) fn call(&self, to: NodeId, purpose: Purpose) -> Call {
         let mut lines = self.shared.lines.lock().unwrap();
         let line = lines.entry((to, purpose)).or_insert_with(|| Arc::new(Line::new(to))).clone();
         Call { shared: self.shared.clone(), line, to, purpose }
@@ -96,9 +97,18 @@ impl Peers {
 }
 
 impl Call {
+    /// The connection; made at the first call on it.
+    pub(crate) fn channel(&self) -> Result<Channel, Unreachable> {
+        self.line.channel(self.shared.addresses.get(self.to), &self.shared.config)
+    }
+
+    /// A request that says from whom and to whom it is.
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        self.shared.identity.call(self.to, message)
+    }
+
     fn client(&self) -> Result<RaftClient<Channel>, Unreachable> {
-        let channel = self.line.channel(self.shared.addresses.get(self.to), &self.shared.config)?;
-        Ok(RaftClient::new(channel)
+        Ok(RaftClient::new(self.channel()?)
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE))
     }
@@ -119,8 +129,17 @@ impl Call {
         &self,
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, Unreachable> {
+        self.within(self.shared.config.call_timeout, call).await
+    }
+
+    /// The outcome of a call that may take as long as `patience`.
+    pub(crate) async fn within<T>(
+        &self,
+        patience: Duration,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, Unreachable> {
         let late = || Err(Status::deadline_exceeded("no answer in time"));
-        let result = tokio::time::timeout(self.shared.config.call_timeout, call).await;
+        let result = tokio::time::timeout(patience, call).await;
         self.outcome(result.unwrap_or_else(|_| late()))
     }
 }
@@ -151,7 +170,7 @@ impl Network for Peers {
     {
         let call = self.call(to, if heartbeats { Purpose::Liveness } else { Purpose::Entries });
         async move {
-            let request = call.shared.identity.call(to, Outgoing(requests));
+            let request = call.request(Outgoing(requests));
             let answers = call.outcome(call.client()?.append(request).await)?;
             let answers =
                 answers.map(move |answer| answer.map_err(|status| call.line.unreachable(&reason(&status))));
@@ -168,7 +187,7 @@ impl Network for Peers {
         let call = self.call(to, Purpose::Liveness);
         async move {
             let mut client = call.client()?;
-            call.within_call_timeout(client.vote(call.shared.identity.call(to, request))).await
+            call.within_call_timeout(client.vote(call.request(request))).await
         }
         .boxed()
     }
@@ -181,7 +200,7 @@ impl Network for Peers {
         let call = self.call(to, Purpose::Liveness);
         async move {
             let mut client = call.client()?;
-            call.within_call_timeout(client.transfer_leader(call.shared.identity.call(to, request))).await
+            call.within_call_timeout(client.transfer_leader(call.request(request))).await
         }
         .boxed()
     }
@@ -194,7 +213,7 @@ impl Network for Peers {
         let call = self.call(to, Purpose::Snapshots);
         async move {
             tracing::info!(node = %to, purpose = ?call.purpose, "sending a snapshot");
-            let request = call.shared.identity.call(to, Outgoing(chunks));
+            let request = call.request(Outgoing(chunks));
             call.outcome(call.client()?.snapshot(request).await)
         }
         .boxed()

@@ -255,6 +255,11 @@ impl GroupHandle {
         self.changed(self.inner.raft.change_membership(voters, false).await)
     }
 
+    /// Makes exactly `voters` the voters; those who were and are no longer stay on as learners.
+    pub async fn keep_voters(&self, voters: BTreeSet<NodeId>) -> Result<(), ChangeError> {
+        self.changed(self.inner.raft.change_membership(voters, true).await)
+    }
+
     /// Removes learners.
     pub async fn remove_learners(&self, nodes: BTreeSet<NodeId>) -> Result<(), ChangeError> {
         self.changed(self.inner.raft.change_membership(ChangeMembers::RemoveNodes(nodes), false).await)

@@ -145,7 +145,12 @@ impl RaftNetworkV2<Types> for Client {
             return Box::pin(future::ready(Ok(answers.boxed())));
         }
         Box::pin(async move {
-            let requests = input.map(move |request| append_to(group, request)).boxed();
+            // openraft's pause after a failure is in the stream of requests: a transport that fails before it takes
+            // one would be asked again without any pause.
+            let mut input = input;
+            let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
+            let requests = stream::iter([first]).chain(input);
+            let requests = requests.map(move |request| append_to(group, request)).boxed();
             let answers = self.network().map_err(unreachable)?.append(self.to, false, requests).await;
             let to = self.to;
             let answers = answers.map_err(unreachable)?.map(move |answer| {

@@ -3,10 +3,16 @@
 //!
 //! Decisions are made in `milena-metadata`.
 
+mod applied_everywhere;
 mod applier;
 mod controller;
 mod machine;
+pub(crate) mod members;
+pub(crate) mod whereabouts;
 
+pub(crate) use applied_everywhere::AppliedEverywhere;
 pub(crate) use applier::{Applier, leadership};
 pub(crate) use controller::{ChangeError, Controller};
 pub(crate) use machine::{ClusterMachine, Committed};
+pub(crate) use members::Members;
+pub use members::MembersError;

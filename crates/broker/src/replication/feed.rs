@@ -13,6 +13,7 @@ use milena_metadata::BrokerId;
 use milena_peer::replica::Leader;
 use milena_peer::replica::message::{Batches, Key, PartitionBatches, Position, Positions, Refusal};
 use milena_quorum::NodeId;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tracing::debug;
 
@@ -35,12 +36,14 @@ const HIGH_WATERMARK_DELAY: Duration = Duration::from_millis(5);
 pub(crate) struct Feeder {
     partitions: Arc<Partitions>,
     isr: Arc<IsrQueue>,
+    /// Batches are read and put together here, not where heartbeats of the quorum are answered (D1).
+    runtime: Handle,
 }
 
 impl Feeder {
-    /// Feeds followers of `partitions`; what their progress means for ISRs goes to `isr`.
+    /// Feeds followers of `partitions`, on the present runtime; what their progress means for ISRs goes to `isr`.
     pub(crate) fn new(partitions: Arc<Partitions>, isr: Arc<IsrQueue>) -> Arc<Self> {
-        Arc::new(Self { partitions, isr })
+        Arc::new(Self { partitions, isr, runtime: Handle::current() })
     }
 }
 
@@ -65,7 +68,7 @@ impl Leader for Feeder {
             notices: Vec::new(),
             notices_due: None,
         };
-        tokio::spawn(stream.run(positions, outgoing));
+        self.runtime.spawn(stream.run(positions, outgoing));
         futures_util::stream::unfold(batches, |mut batches| async { Some((batches.recv().await?, batches)) })
             .boxed()
     }

@@ -152,7 +152,7 @@ impl IsrKeeper {
                 asked.iter().for_each(|asked| asked.tell(IsrAnswer::Outdated));
                 true
             }
-            Err(error @ (ChangeError::NotController | ChangeError::Unknown(_))) => {
+            Err(error @ ChangeError::Unknown(_)) => {
                 debug!(%error, partitions = asked.len(), "isr changes are asked for again");
                 for asked in asked {
                     asked.tell(IsrAnswer::Unknown);

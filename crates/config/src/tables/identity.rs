@@ -12,12 +12,14 @@ settings! { BrokerConfig part 0 IDENTITY:
         Accepted("every node can do both; the first nodes vote");
     /// Names of the listeners that Kafka's controllers talk on. They are left out of what clients are told.
     controller_listener_names: "controller.listener.names", List = "", Any, ReadOnly, Now;
-    /// Kafka's static voters, as id@host:port.
-    controller_quorum_voters: "controller.quorum.voters", List = "", Any, ReadOnly, Later;
-    /// Addresses at which a new node finds the quorum.
-    controller_quorum_bootstrap_servers: "controller.quorum.bootstrap.servers", List = "", Any, ReadOnly, Later;
-    /// Silence of the quorum's leader before a new one is elected.
-    controller_quorum_election_timeout_ms: "controller.quorum.election.timeout.ms", Int = 1000, AtLeast(1), ReadOnly, Later;
+    /// The first voters, as id@host:port; the same list on each of them. They form the cluster; later changes are made
+    /// with `milena cluster add-voter` and `remove-voter`.
+    controller_quorum_voters: "controller.quorum.voters", List = "", Any, ReadOnly, Now;
+    /// Addresses at which a new node finds the others. Without `controller.quorum.voters` the nodes at these addresses
+    /// form the cluster.
+    controller_quorum_bootstrap_servers: "controller.quorum.bootstrap.servers", List = "", Any, ReadOnly, Now;
+    /// Longest silence of the quorum's leader before a new one is elected. Unset, our quorum takes 50 to 100 ms.
+    controller_quorum_election_timeout_ms: "controller.quorum.election.timeout.ms", Int = 1000, AtLeast(1), ReadOnly, Now;
     /// Time without a fetch after which a voter looks for another leader.
     controller_quorum_fetch_timeout_ms: "controller.quorum.fetch.timeout.ms", Int = 2000, AtLeast(1), ReadOnly,
         Accepted("our quorum is pushed to, it does not fetch");
@@ -40,7 +42,7 @@ settings! { BrokerConfig part 0 IDENTITY:
     /// Silence after which a broker is fenced.
     broker_session_timeout_ms: "broker.session.timeout.ms", Int = 9000, AtLeast(1), ReadOnly, Later;
     /// How long a starting broker tries to register.
-    initial_broker_registration_timeout_ms: "initial.broker.registration.timeout.ms", Int = 60_000, AtLeast(1), ReadOnly, Later;
+    initial_broker_registration_timeout_ms: "initial.broker.registration.timeout.ms", Int = 60_000, AtLeast(1), ReadOnly, Now;
     /// Rack or zone of this broker; replicas are spread over racks.
     broker_rack: "broker.rack", MaybeText = null, Any, ReadOnly, Now;
     /// Directory of the metadata log.

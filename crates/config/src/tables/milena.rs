@@ -13,8 +13,9 @@ settings! { BrokerConfig part 9 MILENA:
     tail_cache_bytes: "milena.tail.cache.bytes", Long = 33_554_432, AtLeast(0), ReadOnly, Later;
     /// Files kept open over all partitions; the least recently used are closed and opened again on demand.
     open_files: "milena.open.files", Int = 1024, AtLeast(16), ReadOnly, Now;
-    /// Address for other brokers, as host:port. Unset, a node alone opens none.
-    peer_listener: "milena.peer.listener", Text = "127.0.0.1:9093", Any, ReadOnly, Later;
+    /// Address for other brokers, as host:port, where `listeners` names none for controllers. A node to which no other
+    /// is configured opens none unless this is set.
+    peer_listener: "milena.peer.listener", Text = "0.0.0.0:9093", Any, ReadOnly, Now;
     /// Address for `/livez`, `/readyz` and `/metrics`, as host:port; empty for none. Unset, a broker that finds the
     /// address taken goes on without.
     http_listener: "milena.http.listener", Text = "127.0.0.1:9644", Any, ReadOnly, Now;

@@ -4,6 +4,7 @@ mod checks;
 mod describing;
 mod listening;
 mod loading;
+mod quorum;
 mod resolving;
 mod rows;
 

@@ -11,6 +11,9 @@ use crate::{BrokerId, Image, Partition, Record, Refusal, Resource, names};
 
 /// Most partitions that one request may create, as in Kafka: it bounds the command.
 pub const MAX_PARTITIONS: usize = 10_000;
+/// The two settings that say how many copies of a record there are, and how many count.
+const REPLICATION: &str = "default.replication.factor";
+const MIN_ISR: &str = "min.insync.replicas";
 
 /// A topic to create.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -133,9 +136,18 @@ fn create_one(
     random: Random<'_>,
 ) -> Result<CreatedTopic, Refusal> {
     check_name(image, &topic.name, unified)?;
-    let overrides = check_configs(topic, config)?;
+    let mut overrides = check_configs(topic, config)?;
+    let replication = match topic.replication_factor {
+        -1 => config.topic_replication_factor(image.brokers().count()),
+        wanted => wanted,
+    };
+    let is_default = topic.assignments.is_empty() && topic.replication_factor == -1;
+    // Who leaves the number of replicas to us gets what goes with it: one may fail, and nothing is lost.
+    if is_default && replication >= 3 && !config.is_set(REPLICATION) && !config.is_set(MIN_ISR) {
+        overrides.entry(MIN_ISR.to_owned()).or_insert_with(|| "2".to_owned());
+    }
     let min_isr = TopicConfig::resolve(&overrides, config).min_insync_replicas();
-    let partitions = lay_out(image, config, topic, min_isr, random)?;
+    let partitions = lay_out(image, config, topic, (replication, min_isr), random)?;
     let id = topic_id(random);
     let created = CreatedTopic {
         id,
@@ -194,7 +206,7 @@ fn lay_out(
     image: &Image,
     config: &BrokerConfig,
     topic: &NewTopic,
-    min_isr: i32,
+    (replication, min_isr): (i16, i32),
     random: Random<'_>,
 ) -> Result<Vec<Partition>, Refusal> {
     if !topic.assignments.is_empty() {
@@ -207,10 +219,6 @@ fn lay_out(
         return Err(Refusal::NonPositivePartitions);
     }
     let partitions = if topic.partitions == -1 { config.num_partitions() } else { topic.partitions };
-    let replication = match topic.replication_factor {
-        -1 => i16::try_from(config.default_replication_factor()).unwrap_or(i16::MAX),
-        wanted => wanted,
-    };
     placement::place(image, partitions as usize, replication, random)?
         .into_iter()
         .map(|replicas| {

@@ -368,3 +368,22 @@ fn a_foreseen_image_is_what_the_command_will_give() {
     assert_eq!(lab.image().topic("a"), foreseen.topic("a"));
     assert_eq!(foreseen.index(), image.index());
 }
+
+/// Three brokers survive the loss of one without anybody having configured it; what is configured is obeyed.
+#[test]
+fn topics_without_a_replication_factor_have_three_replicas_where_there_are_three_brokers() {
+    for (brokers, settings, replicas, min_isr) in [
+        (1, &[][..], 1, 1),
+        (2, &[], 1, 1),
+        (3, &[], 3, 2),
+        (4, &[], 3, 2),
+        (3, &[("default.replication.factor", "2")], 2, 1),
+        (3, &[("min.insync.replicas", "1")], 3, 1),
+    ] {
+        let mut lab = Lab::of(brokers).configured(settings);
+        let created = lab.create(&[sized("t", 1, -1)]).unwrap();
+        assert_eq!(created[0].1.as_ref().unwrap().replication_factor, replicas, "{brokers} {settings:?}");
+        let partition = lab.partition("t", 0);
+        assert_eq!(partition.min_insync_replicas, min_isr, "{brokers} {settings:?}");
+    }
+}

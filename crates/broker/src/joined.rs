@@ -1,0 +1,85 @@
+//! From an open data directory to a running part of a cluster: peers, membership, quorum.
+
+use std::sync::Arc;
+
+use milena_config::BrokerConfig;
+use milena_log::MetaProperties;
+use milena_peer::message::Peer;
+use milena_peer::message::change_members_request::Change;
+use milena_wire::Uuid;
+use tokio::runtime::Handle;
+use tracing::info;
+
+use crate::cluster::{Controller, Members, whereabouts};
+use crate::data_dir::DataDir;
+use crate::forming::{self, Peering};
+use crate::quorum::Quorum;
+use crate::random;
+use crate::server::{StartError, check_meta};
+
+/// A node whose Raft groups run.
+pub(crate) struct Joined {
+    pub(crate) meta: MetaProperties,
+    pub(crate) quorum: Quorum,
+    /// `None` on a node that is alone.
+    pub(crate) peering: Option<Peering>,
+    pub(crate) controller: Controller,
+}
+
+impl Joined {
+    /// Waits until the node belongs to a cluster: its own, one it founds with others, or one that runs already.
+    pub(crate) async fn join(
+        config: &BrokerConfig,
+        data_dir: &DataDir,
+        cluster_id: Option<&str>,
+        control: &Handle,
+    ) -> Result<Self, StartError> {
+        let before = check_meta(data_dir, config, cluster_id)?;
+        let directory = before.as_ref().and_then(|meta| meta.directory_id.parse().ok());
+        let directory: Uuid = directory.unwrap_or_else(random::uuid);
+        let peering = Peering::open(config, directory, random::uuid(), control)?;
+        let membership = match &peering {
+            Some(peering) => forming::with_peers(data_dir, config, cluster_id, peering).await?,
+            None => forming::alone(data_dir, config.node_id(), cluster_id)?,
+        };
+        let started = Quorum::start(data_dir.root(), config, &membership, peering.as_ref(), control).await;
+        let quorum = started?;
+        let controller =
+            Controller::new(quorum.cluster.clone(), quorum.peers.clone(), quorum.committed.clone());
+        if let (Some(peering), Some(peers)) = (&peering, &quorum.peers) {
+            let (committed, addresses) = (quorum.committed.clone(), peering.desk.addresses.clone());
+            let following = whereabouts::follow(committed, addresses, peers.clone());
+            let closing = peering.closing.clone();
+            control.spawn(async move { closing.run_until_cancelled(following).await });
+        }
+        match &peering {
+            // Who founds a cluster is a member of it.
+            Some(peering) if membership.founders.is_empty() => be_member(config, &quorum, peering).await?,
+            Some(_) => {}
+            None if quorum.cluster.status().voters.len() > 1 => {
+                return Err(StartError::NoPeers { node: config.node_id() });
+            }
+            None => {}
+        }
+        Ok(Self { meta: membership.meta, quorum, peering, controller })
+    }
+}
+
+/// A node that comes to a running cluster is added by its leader before it hears anything.
+async fn be_member(config: &BrokerConfig, quorum: &Quorum, peering: &Peering) -> Result<(), StartError> {
+    let members = Members {
+        groups: [quorum.cluster.clone(), quorum.coordination.clone()],
+        addresses: peering.desk.addresses.clone(),
+        peers: quorum.peers.clone(),
+    };
+    let announced = forming::announce(config.clone(), Arc::clone(&peering.desk));
+    if members.is_member() {
+        tokio::spawn(announced);
+    } else {
+        announced.await;
+        info!(node = %peering.desk.node, "asking to be a member of the quorum");
+        let own = Peer { node: peering.desk.node.0, address: peering.desk.address.clone() };
+        members.change(&Change::AddLearner(own)).await?;
+    }
+    Ok(())
+}
