@@ -106,7 +106,7 @@ impl Dispatcher {
         let s = &self.services;
         match request {
             AnyRequest::Produce(it) => api::produce::start(&s.partitions, context, answer, it),
-            AnyRequest::Fetch(it) => api::fetch::start(&s.partitions, context, answer, it),
+            AnyRequest::Fetch(it) => api::fetch::start(s, context, answer, it),
             AnyRequest::ListOffsets(it) => answer.now(api::list_offsets::answer(&s.partitions, &context, it)),
             AnyRequest::OffsetForLeaderEpoch(it) => {
                 answer.now(api::offset_for_leader_epoch::answer(&s.partitions, it))

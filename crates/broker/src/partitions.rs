@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 
+use milena_peer::liveness::Lease;
 use milena_wire::{ErrorCode, Text, Uuid};
 
 use crate::hosted::Hosted;
 use crate::meters::Traffic;
+use crate::view::View;
 
 /// How a request names a topic.
 #[derive(Debug, Clone)]
@@ -22,6 +24,8 @@ pub(crate) enum TopicRef {
 pub(crate) struct Partitions {
     map: RwLock<Map>,
     fetch_max_bytes: AtomicUsize,
+    view: Arc<View>,
+    lease: Arc<Lease>,
     /// Of all partitions since the start, also of those that are gone.
     pub(crate) traffic: Traffic,
 }
@@ -33,13 +37,27 @@ struct Map {
 }
 
 impl Partitions {
-    /// None yet. No fetch gets more than `fetch_max_bytes`.
-    pub(crate) fn new(fetch_max_bytes: usize) -> Self {
+    /// None yet. No fetch gets more than `fetch_max_bytes`. Partitions of other brokers are known by `view`; this one
+    /// acts as a leader while `lease` holds.
+    pub(crate) fn new(fetch_max_bytes: usize, view: Arc<View>, lease: Arc<Lease>) -> Self {
         Self {
             map: RwLock::default(),
             fetch_max_bytes: AtomicUsize::new(fetch_max_bytes),
+            view,
+            lease,
             traffic: Traffic::default(),
         }
+    }
+
+    /// Whether this broker may act as a leader now: append, acknowledge, tell the latest offset. One that was paused or
+    /// cut off may have been replaced, and must not say what its successors do not know (test id M19).
+    pub(crate) fn may_lead(&self) -> bool {
+        self.lease.holds()
+    }
+
+    /// The metadata that is applied.
+    pub(crate) fn view(&self) -> &View {
+        &self.view
     }
 
     /// `fetch.max.bytes`.
@@ -47,16 +65,36 @@ impl Partitions {
         self.fetch_max_bytes.load(Ordering::Relaxed)
     }
 
-    /// The partition, or why this broker does not serve it.
+    /// The partition, or why this broker does not serve it. Of one that others host clients are told so: they ask for
+    /// new metadata and go there.
     pub(crate) fn find(&self, topic: &TopicRef, index: i32) -> Result<Arc<Hosted>, ErrorCode> {
+        self.hosted(topic, index).ok_or_else(|| match (self.leader(topic, index), topic) {
+            (Some(_), _) => ErrorCode::NotLeaderOrFollower,
+            (None, TopicRef::Id(id)) if self.view.image().topic_by_id(*id).is_none() => {
+                ErrorCode::UnknownTopicId
+            }
+            (None, _) => ErrorCode::UnknownTopicOrPartition,
+        })
+    }
+
+    fn hosted(&self, topic: &TopicRef, index: i32) -> Option<Arc<Hosted>> {
         let map = self.map.read().unwrap();
-        let (id, unknown) = match topic {
-            TopicRef::Name(name) => (map.ids.get(&**name).copied(), ErrorCode::UnknownTopicOrPartition),
-            TopicRef::Id(id) => (Some(*id), ErrorCode::UnknownTopicId),
+        let id = match topic {
+            TopicRef::Name(name) => *map.ids.get(&**name)?,
+            TopicRef::Id(id) => *id,
         };
-        let topic = id.and_then(|id| map.topics.get(&id)).ok_or(unknown)?;
-        let partition = usize::try_from(index).ok().and_then(|index| topic.get(index));
-        partition.and_then(Clone::clone).ok_or(ErrorCode::UnknownTopicOrPartition)
+        map.topics.get(&id)?.get(usize::try_from(index).ok()?)?.clone()
+    }
+
+    /// Who leads a partition, -1 if nobody does, and its leader epoch; `None` if there is no such partition.
+    pub(crate) fn leader(&self, topic: &TopicRef, index: i32) -> Option<(i32, i32)> {
+        let image = self.view.image();
+        let topic = match topic {
+            TopicRef::Name(name) => image.topic(name)?,
+            TopicRef::Id(id) => image.topic_by_id(*id)?,
+        };
+        let partition = topic.partition(index)?;
+        Some((partition.leader.map_or(-1, |id| id.0), partition.leader_epoch.0))
     }
 
     /// Adds a partition, in place of one of the same topic and index.

@@ -10,6 +10,7 @@ use milena_config::load::Loaded;
 use milena_log::{LastShutdown, MetaProperties};
 use milena_metadata::{BrokerEpoch, BrokerId, Endpoint};
 use milena_peer::Identity;
+use milena_peer::liveness::Lease;
 use milena_peer::replica::replica_service;
 use milena_quorum::{Node, NodeId};
 use tokio::runtime::Handle;
@@ -121,8 +122,10 @@ impl Server {
             applicant.peer_address = peering.desk.address.clone();
         }
         let epoch = applicant.register(&controller).await?;
-        let partitions = Arc::new(Partitions::new(config.fetch_max_bytes().max(0) as usize));
         let view = Arc::new(View::new(Arc::default()));
+        let lease = Arc::new(Lease::always());
+        let fetch_max_bytes = config.fetch_max_bytes().max(0) as usize;
+        let partitions = Arc::new(Partitions::new(fetch_max_bytes, Arc::clone(&view), lease));
         let shutdown = CancellationToken::new();
         let isr = Arc::<IsrQueue>::default();
         let fetchers = FetcherContext {

@@ -72,6 +72,11 @@ impl View {
         let broker = image.broker(id).filter(|broker| !broker.fenced)?;
         broker.endpoint(listener).cloned()
     }
+
+    /// A broker's rack, if it has one.
+    pub(crate) fn rack(&self, id: BrokerId) -> Option<String> {
+        self.image().broker(id)?.rack.clone()
+    }
 }
 
 impl TopicSummary {

@@ -58,9 +58,18 @@ fn one(
 ) -> Result<ListOffsetsPartitionResponse, ErrorCode> {
     let hosted = partitions.find(topic, asked.partition_index)?;
     let query = query(asked.timestamp, context.version).ok_or(ErrorCode::UnsupportedVersion)?;
-    let found = hosted
-        .find_offset(query, asked.current_leader_epoch, read_committed)
-        .map_err(|refusal| refusal.code())?;
+    // Old records do no harm, an old end does: a consumer would go back to it.
+    if query != OffsetQuery::Earliest && !partitions.may_lead() {
+        return Err(ErrorCode::NotLeaderOrFollower);
+    }
+    let found =
+        hosted.find_offset(query, asked.current_leader_epoch, read_committed).map_err(
+            |refusal| match refusal.code() {
+                // The code came with version 5.
+                ErrorCode::OffsetNotAvailable if context.version < 5 => ErrorCode::LeaderNotAvailable,
+                code => code,
+            },
+        )?;
     Ok(ListOffsetsPartitionResponse {
         partition_index: asked.partition_index,
         timestamp: found.timestamp,

@@ -6,11 +6,12 @@
 //! (KIP-467), 10 names the new leader (KIP-951), 13 names topics by id (KIP-516).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use milena_metadata::BrokerId;
 use milena_wire::produce::{
-    BatchIndexAndErrorMessage, LeaderIdAndEpoch, PartitionProduceResponse, ProduceRequest, ProduceResponse,
-    TopicProduceData, TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceRequest,
+    ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
 use milena_wire::{ErrorCode, Records};
 
@@ -32,7 +33,7 @@ struct Parked {
 
 impl Parked {
     /// Waits for disk and replicas, as far as the topic and the request ask for them.
-    async fn settled(&self, acks: Option<Acks>, timeout: Duration) -> ErrorCode {
+    async fn settled(&self, acks: Option<Acks>, deadline: Instant) -> ErrorCode {
         if self.appended.must_flush {
             match self.hosted.flushed(&self.appended).await {
                 ErrorCode::None => {}
@@ -41,7 +42,7 @@ impl Parked {
         }
         match acks {
             Some(Acks::All) if !self.appended.replicated => {
-                self.hosted.replicated(&self.appended, timeout).await
+                self.hosted.replicated(&self.appended, deadline).await
             }
             _ => ErrorCode::None,
         }
@@ -50,12 +51,12 @@ impl Parked {
 
 /// Appends at once; answers at once too unless replicas must be waited for.
 pub(crate) fn start(
-    partitions: &Partitions,
+    partitions: &Arc<Partitions>,
     context: Context,
     answer: Answer,
     request: ProduceRequest,
 ) -> Started {
-    let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
+    let deadline = Instant::now() + Duration::from_millis(request.timeout_ms.max(0) as u64);
     let acks = Acks::from_wire(request.acks);
     let mut parked = Vec::new();
     let mut responses = Vec::with_capacity(request.topic_data.len());
@@ -66,6 +67,10 @@ pub(crate) fn start(
         }));
     }
     let mut response = ProduceResponse { responses, ..Default::default() };
+    if !partitions.may_lead() {
+        revoke(&mut response);
+    }
+    name_leaders(partitions, &context, &mut response);
     match acks {
         Some(Acks::None) => {
             // Nobody waits, but `flush.messages` holds all the same.
@@ -75,17 +80,52 @@ pub(crate) fn start(
             Started::Done(silence(&response))
         }
         _ if parked.is_empty() => answer.now(response),
-        _ => answer.later(async move {
-            for wait in parked {
-                let code = wait.settled(acks, timeout).await;
-                let slot = &mut response.responses[wait.topic].partition_responses[wait.partition];
-                if code != ErrorCode::None {
-                    *slot = failed(slot.index, code, None);
+        _ => {
+            let partitions = Arc::clone(partitions);
+            answer.later(async move {
+                for wait in parked {
+                    let code = wait.settled(acks, deadline).await;
+                    let slot = &mut response.responses[wait.topic].partition_responses[wait.partition];
+                    if code != ErrorCode::None {
+                        *slot = failed(slot.index, code, None);
+                    }
                 }
-            }
-            response
-        }),
+                if !partitions.may_lead() {
+                    revoke(&mut response);
+                }
+                response
+            })
+        }
     }
+}
+
+/// Takes back what was about to be acknowledged: this broker was paused or cut off, and others may lead by now.
+fn revoke(response: &mut ProduceResponse) {
+    for partition in response.responses.iter_mut().flat_map(|topic| &mut topic.partition_responses) {
+        if partition.error_code == 0 {
+            *partition = failed(partition.index, ErrorCode::NotLeaderOrFollower, None);
+        }
+    }
+}
+
+/// Says where the leaders are that the response names (KIP-951).
+fn name_leaders(partitions: &Partitions, context: &Context, response: &mut ProduceResponse) {
+    let named = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    let mut leaders: Vec<_> = named.map(|it| it.current_leader.leader_id).filter(|id| *id >= 0).collect();
+    leaders.sort_unstable();
+    leaders.dedup();
+    response.node_endpoints = leaders
+        .into_iter()
+        .filter_map(|id| {
+            let endpoint = partitions.view().endpoint(BrokerId(id), &context.listener)?;
+            Some(NodeEndpoint {
+                node_id: id,
+                host: endpoint.host.into(),
+                port: endpoint.port.into(),
+                rack: partitions.view().rack(BrokerId(id)).map(Into::into),
+            })
+        })
+        .collect();
 }
 
 /// The outcome of an `acks=0` request: a client that gets no answers learns of a failure by the close.
@@ -110,8 +150,9 @@ fn append_topic(
         let index = data.index;
         let response = match acks {
             None => failed(index, ErrorCode::InvalidRequiredAcks, None),
+            Some(_) if !partitions.may_lead() => failed(index, ErrorCode::NotLeaderOrFollower, None),
             Some(acks) => match find(partitions, context, &reference, index) {
-                Err(code) => failed(index, code, None),
+                Err(code) => elsewhere(partitions, &reference, failed(index, code, None)),
                 Ok(hosted) => {
                     let batch = data.records.map(Records::into_bytes).unwrap_or_default();
                     let bytes = batch.len() as u64;
@@ -149,6 +190,17 @@ fn find(
         return Err(ErrorCode::InvalidTopicException);
     }
     Ok(hosted)
+}
+
+/// Adds who leads instead, if the partition is on other brokers (KIP-951).
+fn elsewhere(
+    partitions: &Partitions,
+    topic: &TopicRef,
+    response: PartitionProduceResponse,
+) -> PartitionProduceResponse {
+    let leader = partitions.leader(topic, response.index).filter(|(leader, _)| *leader >= 0);
+    let current_leader = leader.map(|(leader_id, leader_epoch)| LeaderIdAndEpoch { leader_id, leader_epoch });
+    PartitionProduceResponse { current_leader: current_leader.unwrap_or_default(), ..response }
 }
 
 fn succeeded(index: i32, appended: &Appended) -> PartitionProduceResponse {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::Instant;
 
 use bytes::Bytes;
 use milena_config::{CompressionType, TopicConfig};
@@ -243,9 +243,9 @@ impl Hosted {
         }
     }
 
-    /// Waits until a batch is on all in-sync replicas, at most `timeout`. Anything but `None` leaves open
+    /// Waits until a batch is on all in-sync replicas, at most until `deadline`. Anything but `None` leaves open
     /// whether it will be: it is in the leader's log.
-    pub(crate) async fn replicated(&self, appended: &Appended, timeout: Duration) -> ErrorCode {
+    pub(crate) async fn replicated(&self, appended: &Appended, deadline: Instant) -> ErrorCode {
         let parked = self.with(|state| {
             let outcome = state.acks.park(appended.leader_epoch, appended.end);
             // It may have been settled before it was parked.
@@ -253,7 +253,7 @@ impl Hosted {
             outcome
         });
         let Some(outcome) = parked else { return ErrorCode::NotLeaderOrFollower };
-        match tokio::time::timeout(timeout, outcome).await {
+        match tokio::time::timeout_at(deadline.into(), outcome).await {
             Ok(Ok(Replication::Done)) => ErrorCode::None,
             Ok(Ok(Replication::NotEnoughReplicas)) => ErrorCode::NotEnoughReplicasAfterAppend,
             // The partition was closed, or another epoch began.

@@ -43,6 +43,8 @@ pub(crate) struct Hosted {
     pub(crate) topic_id: Uuid,
     /// Partition index.
     pub(crate) index: i32,
+    /// This broker.
+    broker: i32,
     /// Requests that wait for data, for replicas or for the log start.
     pub(crate) waiters: Waiters,
     /// What clients wrote and read.
@@ -93,6 +95,7 @@ impl Hosted {
             topic,
             topic_id,
             index,
+            broker,
             waiters: Waiters::default(),
             traffic: Traffic::default(),
             config: ArcSwap::new(config),

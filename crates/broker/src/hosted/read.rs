@@ -20,6 +20,8 @@ pub(crate) struct FetchFrom {
     pub(crate) current_leader_epoch: i32,
     /// Epoch of the last record that the client has; -1 if it does not say.
     pub(crate) last_fetched_epoch: i32,
+    /// A follower may answer, too, as far as it knows what is committed (KIP-392).
+    pub(crate) from_follower: bool,
 }
 
 /// What a fetch found.
@@ -41,6 +43,8 @@ pub(crate) enum FetchRefusal {
     Epoch(EpochRefusal),
     /// Before the log start or behind the log end (FE-5).
     OutOfRange,
+    /// A new leader does not know yet how far records are committed (KIP-207).
+    OffsetNotAvailable,
     /// The log cannot be read.
     Storage,
     /// Deleted, or the broker shuts down.
@@ -55,6 +59,7 @@ impl FetchRefusal {
             Self::Epoch(EpochRefusal::Fenced { .. }) => ErrorCode::FencedLeaderEpoch,
             Self::Epoch(EpochRefusal::Unknown { .. }) => ErrorCode::UnknownLeaderEpoch,
             Self::OutOfRange => ErrorCode::OffsetOutOfRange,
+            Self::OffsetNotAvailable => ErrorCode::OffsetNotAvailable,
             Self::Storage => ErrorCode::KafkaStorageError,
         }
     }
@@ -128,6 +133,22 @@ impl Hosted {
         Ok(fetched)
     }
 
+    /// The replica among `candidates` that a consumer at `offset` should rather read from: the one that has most. None
+    /// if this one does as well, or does not lead (KIP-392).
+    pub(crate) fn preferred_read_replica(&self, candidates: &[i32], offset: i64) -> Option<i32> {
+        if candidates.contains(&self.broker) {
+            return None;
+        }
+        let at = Offset(offset);
+        self.with(|state| {
+            let followers = candidates.iter().filter_map(|id| Some((state.replica.follower(*id)?, *id)));
+            let having =
+                followers.filter_map(|(follower, id)| Some((follower.log_end?, follower.log_start, id)));
+            let readable = having.filter(|(end, start, _)| *start <= at && at <= *end);
+            readable.max_by_key(|(end, _, id)| (*end, -id)).map(|(_, _, id)| id)
+        })?
+    }
+
     /// Answers ListOffsets.
     pub(crate) fn find_offset(
         &self,
@@ -161,7 +182,10 @@ impl State {
         read_committed: bool,
         at_least_one: bool,
     ) -> Result<(Fetched, Option<ReadPlan>), FetchRefusal> {
-        self.check_reader(from.current_leader_epoch)?;
+        match from.from_follower {
+            true => self.replica.check_epoch(from.current_leader_epoch).map_err(FetchRefusal::Epoch)?,
+            false => self.check_reader(from.current_leader_epoch)?,
+        }
         let fetched = Fetched {
             records: Bytes::new(),
             high_watermark: self.replica.high_watermark(),
@@ -194,6 +218,12 @@ impl State {
         let upper = self.upper(read_committed);
         let epoch_of = |offset| self.log.epochs().epoch_of(offset).map_or(-1, |epoch| epoch.0);
         let found = match query {
+            // A new leader's high watermark may lie below what its predecessor told (KIP-207).
+            OffsetQuery::Latest | OffsetQuery::Timestamp(_) | OffsetQuery::MaxTimestamp
+                if !self.replica.knows_latest_offset() =>
+            {
+                return Err(FetchRefusal::OffsetNotAvailable);
+            }
             OffsetQuery::Latest => {
                 let leader_epoch = self.replica.leadership().leader_epoch.0;
                 return Ok(FoundOffset { timestamp: -1, offset: upper.0, leader_epoch });

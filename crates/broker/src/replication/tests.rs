@@ -1,12 +1,13 @@
 //! Brokers that copy one partition from each other over real streams on loopback; who leads is told to them by hand.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use milena_config::{BrokerConfig, TopicConfig};
 use milena_metadata::{Broker, BrokerEpoch, BrokerId, Command, Record, State};
 use milena_partition::{BrokerLife, Leadership, Lives, Patience};
+use milena_peer::liveness::Lease;
 use milena_peer::replica::replica_service;
 use milena_peer::{Identity, Routes, serve};
 use milena_quorum::NodeId;
@@ -20,6 +21,7 @@ use crate::cluster::Committed;
 use crate::data_dir::DataDir;
 use crate::hosted::{Acks, FetchFrom, Hosted};
 use crate::partitions::Partitions;
+use crate::view::View;
 
 const CLUSTER_ID: &str = "bWlsZW5hLXRlc3QtY2x1cw";
 const TOPIC: Uuid = Uuid([7; 16]);
@@ -28,9 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A broker's data and its part in replication.
 struct Node {
     id: i32,
-    partitions: Arc<Partitions>,
     fetchers: Arc<Fetchers>,
-    isr: Arc<IsrQueue>,
     stop: CancellationToken,
     hosted: Arc<Hosted>,
 }
@@ -90,7 +90,10 @@ impl Cluster {
         self.state.apply(decided_at + 1, &command, &mut Vec::new());
         self.committed.publish(self.state.image());
         let epoch = self.state.image().broker(BrokerId(id)).unwrap().epoch.0;
-        let partitions = Arc::new(Partitions::new(1 << 20));
+        let partitions = {
+            let view = Arc::new(View::new(Arc::default()));
+            Arc::new(Partitions::new(1 << 20, view, Arc::new(Lease::always())))
+        };
         let isr = Arc::<IsrQueue>::default();
         let stop = CancellationToken::new();
         let identity = Identity::new(CLUSTER_ID, NodeId(id as u64)).unwrap();
@@ -115,7 +118,7 @@ impl Cluster {
             data_dir,
         };
         let fetchers = Fetchers::new(context, stop.clone());
-        Node { id, partitions, fetchers, isr, stop, hosted }
+        Node { id, fetchers, stop, hosted }
     }
 
     /// Ends a broker without a word; its files stay.
@@ -202,7 +205,7 @@ impl Node {
     async fn produce(&self, batch: Bytes) -> ErrorCode {
         match self.hosted.append(batch, Acks::All, true) {
             Ok(appended) if appended.replicated => ErrorCode::None,
-            Ok(appended) => self.hosted.replicated(&appended, PATIENCE).await,
+            Ok(appended) => self.hosted.replicated(&appended, Instant::now() + PATIENCE).await,
             Err(refusal) => refusal.code(),
         }
     }
@@ -221,6 +224,16 @@ impl Node {
     /// All bytes of the log, committed or not.
     fn log(&self) -> Bytes {
         self.hosted.everything()
+    }
+
+    /// The batches before `end`.
+    fn log_to(&self, end: i64) -> Bytes {
+        let all = self.log();
+        let before = milena_records::batches(&all)
+            .map(Result::unwrap)
+            .filter(|(header, _)| header.base_offset.0 < end);
+        let len: usize = before.map(|(_, batch)| batch.len()).sum();
+        all.slice(..len)
     }
 }
 
@@ -267,7 +280,7 @@ async fn a_new_leaders_log_replaces_what_only_the_old_one_had() {
     zombie.write(batch(&["lost", "too"]));
     assert_eq!(old.leader_epoch, parked.leader_epoch);
     let hosted = Arc::clone(&zombie.hosted);
-    let waiting = tokio::spawn(async move { hosted.replicated(&parked, PATIENCE).await });
+    let waiting = tokio::spawn(async move { hosted.replicated(&parked, Instant::now() + PATIENCE).await });
     cluster.elect(1, &[1, 2]);
     assert_eq!(waiting.await.unwrap(), ErrorCode::NotLeaderOrFollower);
     assert_eq!(cluster.node(1).produce(batch(&["kept"])).await, ErrorCode::None);
@@ -356,7 +369,7 @@ async fn an_isr_that_shrinks_after_the_append_fails_the_producer_that_waits() {
     let leader = cluster.node(0);
     let appended = leader.hosted.append(batch(&["alone"]), Acks::All, true).unwrap();
     assert!(!appended.replicated);
-    let waiting = leader.hosted.replicated(&appended, Duration::from_millis(50)).await;
+    let waiting = leader.hosted.replicated(&appended, Instant::now() + Duration::from_millis(50)).await;
     assert_eq!(waiting, ErrorCode::RequestTimedOut);
     let lagging = leader.hosted.is_isr_restless();
     assert!(lagging, "a member of the ISR lags, so time matters");
@@ -368,8 +381,26 @@ async fn consumers_of_a_follower_read_up_to_its_high_watermark_only() {
     cluster.elect(0, &[0, 1]);
     assert_eq!(cluster.node(0).produce(batch(&["seen"])).await, ErrorCode::None);
     cluster.settle().await;
-    let from = FetchFrom { offset: 0, max_bytes: 1 << 20, current_leader_epoch: -1, last_fetched_epoch: -1 };
-    assert!(cluster.node(1).hosted.fetch(&from, false, true).is_err(), "only leaders serve without a rack");
-    drop(cluster.node(1).partitions.all());
-    drop(cluster.node(1).isr.clone());
+    cluster.elect(0, &[0]);
+    cluster.node(0).write(batch(&["copied, not committed"]));
+    while cluster.node(1).ends().1 < Offset(2) {
+        tokio::task::yield_now().await;
+    }
+    let from = |offset, from_follower| FetchFrom {
+        offset,
+        max_bytes: 1 << 20,
+        current_leader_epoch: -1,
+        last_fetched_epoch: -1,
+        from_follower,
+    };
+    let follower = &cluster.node(1).hosted;
+    let Err(refusal) = follower.fetch(&from(0, false), false, true) else { panic!("a follower answered") };
+    assert_eq!(refusal.code(), ErrorCode::NotLeaderOrFollower);
+    assert_eq!(follower.fetch(&from(0, true), false, true).unwrap().records, cluster.node(0).log_to(1));
+    assert_eq!(follower.fetch(&from(1, true), false, true).unwrap().records, Bytes::new());
+    // Who is near to both brokers stays with the leader; who is near to the follower goes there.
+    let leader = &cluster.node(0).hosted;
+    assert_eq!(leader.preferred_read_replica(&[0, 1], 1), None);
+    assert_eq!(leader.preferred_read_replica(&[1], 1), Some(1));
+    assert_eq!(leader.preferred_read_replica(&[1], 3), None);
 }
