@@ -167,9 +167,7 @@ impl Log {
         let mut new_epoch = false;
         for batch in batches {
             active.note(batch.extent, self.config.index_interval_bytes);
-            if batch.leader_epoch > self.epochs.latest() {
-                new_epoch |= self.epochs.assign(batch.leader_epoch, batch.base_offset);
-            }
+            new_epoch |= self.epochs.appended(batch.leader_epoch, batch.base_offset);
         }
         active.modified_ms = now_ms;
         self.log_end = batches.last().expect("a run is not empty").extent.last_offset + 1;

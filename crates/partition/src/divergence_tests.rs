@@ -55,7 +55,8 @@ impl Log {
             Judgement::Append => {
                 let Some(epoch) = leader.records.get(asked.fetch_offset.0 as usize) else { return false };
                 self.records.push(*epoch);
-                self.epochs.assign(LeaderEpoch(*epoch), asked.fetch_offset);
+                self.epochs.appended(LeaderEpoch(*epoch), asked.fetch_offset);
+                assert_eq!(self.epochs.epoch_of(asked.fetch_offset), Some(LeaderEpoch(*epoch)));
                 self.replica.appended(asked.fetch_offset + 1, 0);
             }
             Judgement::Truncate { to } => {
@@ -135,17 +136,21 @@ fn every_small_log_reconciles_over_a_change_of_leader() {
         for second in logs.iter().filter(|it| can_coexist(first, it)) {
             let able = |it: &&Vec<i32>| can_coexist(first, it) && can_coexist(second, it);
             for follower in logs.iter().filter(able) {
-                for rounds in 0..4 {
+                for (rounds, led) in [(0, false), (1, false), (2, false), (3, false), (0, true), (2, true)] {
                     let mut one = Log::new(1, first);
                     let mut two = Log::new(2, second);
                     let mut three = Log::new(3, follower);
-                    one.lead(1, 4);
-                    three.lead(1, 4);
+                    // It may have led itself, and written nothing.
+                    if led {
+                        three.lead(3, 4);
+                    }
+                    one.lead(1, 5);
+                    three.lead(1, 5);
                     for _ in 0..rounds {
                         three.fetch_from(&mut one);
                     }
-                    two.lead(2, 5);
-                    three.lead(2, 5);
+                    two.lead(2, 6);
+                    three.lead(2, 6);
                     let mut left = 15;
                     while three.fetch_from(&mut two) {
                         left -= 1;

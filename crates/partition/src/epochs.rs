@@ -78,6 +78,19 @@ impl EpochCache {
         true
     }
 
+    /// Notes that the log has a batch of `epoch` at `base_offset`, its end so far; returns whether anything changed.
+    ///
+    /// A broker that led without writing anything, and follows now, has an epoch noted from its log end on in which
+    /// nothing was written. The batch tells better.
+    pub fn appended(&mut self, epoch: LeaderEpoch, base_offset: Offset) -> bool {
+        if epoch == self.latest() {
+            return false;
+        }
+        let forgot = self.truncate_from_end(base_offset);
+        let began = epoch > self.latest() && self.assign(epoch, base_offset);
+        forgot || began
+    }
+
     /// Forgets epochs that begin at or behind `end`; returns whether there were any.
     pub fn truncate_from_end(&mut self, end: Offset) -> bool {
         let kept = self.entries.partition_point(|entry| entry.start_offset < end);
