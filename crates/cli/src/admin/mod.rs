@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod configs;
+pub mod elections;
 pub mod group_offsets;
 pub mod groups;
 pub mod lag;

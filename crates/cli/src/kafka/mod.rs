@@ -5,6 +5,7 @@
 
 mod await_topic;
 mod broker_api_versions;
+mod cluster_tool;
 mod config_entity;
 mod configs;
 mod console_consumer;
@@ -15,6 +16,7 @@ mod describe_topics;
 mod exception;
 mod get_offsets;
 mod java;
+mod leader_election;
 mod line_reader;
 mod message_formatter;
 mod options;
@@ -43,6 +45,8 @@ const TOOLS: &[Tool] = &[
     Tool { name: "kafka-configs", main: configs::main },
     Tool { name: "kafka-get-offsets", main: get_offsets::main },
     Tool { name: "kafka-broker-api-versions", main: broker_api_versions::main },
+    Tool { name: "kafka-leader-election", main: leader_election::main },
+    Tool { name: "kafka-cluster", main: cluster_tool::main },
 ];
 
 impl Tool {

@@ -1,0 +1,154 @@
+//! `kafka-cluster`, whose flags are those of a parser with sub-commands.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Args, Parser};
+use milena_client::{Client, Error, Target};
+use milena_wire::ErrorCode;
+use milena_wire::unregister_broker::UnregisterBrokerRequest;
+
+use super::exception::Exception;
+use super::options::Refusal;
+use super::{java, tool};
+use crate::admin::cluster;
+use crate::commands::block_on;
+use crate::output::{self, complain};
+
+/// The Kafka cluster tool.
+#[derive(Debug, Parser)]
+#[command(name = "kafka-cluster", disable_help_subcommand = true)]
+enum Command {
+    /// Get information about the ID of a cluster.
+    #[command(name = "cluster-id")]
+    Id(Connection),
+    /// Unregister a broker.
+    Unregister {
+        #[command(flatten)]
+        connection: Connection,
+        /// The ID of the broker to unregister.
+        #[arg(long, short)]
+        id: i32,
+    },
+    /// List endpoints
+    #[command(name = "list-endpoints")]
+    Endpoints {
+        #[command(flatten)]
+        connection: Connection,
+        /// Whether to include fenced brokers when listing broker endpoints
+        #[arg(long)]
+        include_fenced_brokers: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Connection {
+    /// A list of host/port pairs to use for establishing the connection to the Kafka cluster.
+    #[arg(long, short = 'b')]
+    bootstrap_server: String,
+    /// Config properties file for the Admin client.
+    #[arg(long, short = 'c', visible_alias = "config")]
+    command_config: Option<String>,
+}
+
+/// Runs the tool.
+pub fn main(arguments: &[String]) -> ExitCode {
+    let name = "kafka-cluster".to_owned();
+    let command = match Command::try_parse_from(std::iter::once(&name).chain(arguments)) {
+        Ok(command) => command,
+        Err(refusal) => {
+            // Printing fails only where nobody reads.
+            let _ = refusal.print();
+            return if refusal.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
+    match block_on(command.run()) {
+        Ok(()) | Err(Refusal::BrokenPipe) => ExitCode::SUCCESS,
+        Err(Refusal::Signal(number)) => ExitCode::from(128 + number),
+        Err(Refusal::Usage(message)) => {
+            complain!("{message}");
+            ExitCode::FAILURE
+        }
+        Err(Refusal::Exception(exception)) => {
+            complain!("{}\n{exception}\n", exception.message());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Connection {
+    async fn open(&self, call: &str) -> Result<Client, Refusal> {
+        let properties = match &self.command_config {
+            Some(path) => java::load_properties(path)?,
+            None => Default::default(),
+        };
+        tool::connect_to(&self.bootstrap_server, &properties, "adminclient-1", call).await
+    }
+}
+
+impl Command {
+    async fn run(self) -> Result<(), Refusal> {
+        match self {
+            Command::Id(connection) => print_id(&connection.open("describeCluster").await?).await,
+            Command::Unregister { connection, id } => {
+                unregister(&connection.open("unregisterBroker").await?, id).await
+            }
+            Command::Endpoints { connection, include_fenced_brokers } => {
+                print_endpoints(&connection.open("describeCluster").await?, include_fenced_brokers).await
+            }
+        }
+    }
+}
+
+async fn print_id(client: &Client) -> Result<(), Refusal> {
+    let mut out = output::stdout();
+    match cluster::members(client).await?.cluster_id {
+        Some(id) => writeln!(out, "Cluster ID: {id}")?,
+        None => writeln!(out, "No cluster ID found. The Kafka version is probably too old.")?,
+    }
+    Ok(out.flush()?)
+}
+
+async fn unregister(client: &Client, id: i32) -> Result<(), Refusal> {
+    let mut out = output::stdout();
+    match client.send_to(Target::Controller, UnregisterBrokerRequest { broker_id: id }).await {
+        Ok(answer) if answer.error_code == ErrorCode::None.code() => {
+            writeln!(out, "Broker {id} is no longer registered.")?;
+        }
+        Ok(answer) => {
+            return Err(Exception::of_code(answer.error_code, answer.error_message.as_deref())
+                .in_future()
+                .into());
+        }
+        Err(Error::NoCommonVersion { .. }) => {
+            writeln!(out, "The target cluster does not support the broker unregistration API.")?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(out.flush()?)
+}
+
+/// Columns as Apache's tool has them: as wide as the widest, but no less than ten.
+async fn print_endpoints(client: &Client, fenced_too: bool) -> Result<(), Refusal> {
+    let brokers = cluster::members(client).await?.brokers;
+    let brokers: Vec<_> = brokers.into_iter().filter(|it| fenced_too || !it.fenced).collect();
+    let rack = |it: &cluster::Broker| it.rack.clone().unwrap_or_else(|| "null".to_owned());
+    let hosts = java::width(10, brokers.iter().map(|it| it.host.as_str()));
+    let racks: Vec<String> = brokers.iter().map(rack).collect();
+    let rack_width = java::width(10, racks.iter().map(String::as_str));
+    let mut out = output::stdout();
+    let mut line = |id: &str, host: &str, port: &str, rack: &str, state: &str| {
+        let fenced = if fenced_too { format!(" {state:<10}") } else { String::new() };
+        writeln!(
+            out,
+            "{id:<10} {host:<hosts$} {port:<10} {rack:<rack_width$}{fenced} {:<15}",
+            if id == "ID" { "ENDPOINT_TYPE" } else { "broker" }
+        )
+    };
+    line("ID", "HOST", "PORT", "RACK", "STATE")?;
+    for (it, rack) in brokers.iter().zip(&racks) {
+        let state = if it.fenced { "fenced" } else { "unfenced" };
+        line(&it.id.to_string(), &it.host, &it.port.to_string(), rack, state)?;
+    }
+    Ok(out.flush()?)
+}
