@@ -30,7 +30,7 @@ class Load:
     def __init__(self, brokers, topic):
         self.topic = topic
         self.acknowledged, self.failed, self.sent = [], [], 0
-        settings = {"bootstrap.servers": brokers, "enable.idempotence": True, "linger.ms": 1, "delivery.timeout.ms": 60_000}
+        settings = {"bootstrap.servers": brokers, "enable.idempotence": True, "linger.ms": 1, "delivery.timeout.ms": 60_000, "log_level": 1}
         self.producer = Producer({**settings, "topic.metadata.refresh.interval.ms": 1_000})
 
     def send(self, count):

@@ -6,6 +6,7 @@
 
 use milena_records::{LeaderEpoch, Offset};
 
+use crate::followers::Follower;
 use crate::{Leadership, Replica, Role};
 
 /// A change of the ISR for the controller to decide on (AlterPartition). Propose it and hand the outcome to
@@ -86,6 +87,7 @@ impl Replica {
     pub fn next_isr_change(&mut self, now_ms: i64, patience: &Patience) -> Option<IsrChange> {
         self.now_ms = self.now_ms.max(now_ms);
         self.lag_max_ms = patience.lag_max_ms;
+        self.stall_max_ms = patience.stall_max_ms;
         if self.role() != Role::Leader {
             return None;
         }
@@ -166,10 +168,20 @@ impl Replica {
         self.followers
             .iter()
             .filter(|(id, follower)| {
-                !self.leadership.isr.contains(id) && caught_up(follower.log_end) && self.is_eligible(*id)
+                !self.leadership.isr.contains(id)
+                    && caught_up(follower.log_end)
+                    && self.is_moving(follower)
+                    && self.is_eligible(*id)
             })
             .map(|(id, _)| id)
             .collect()
+    }
+
+    /// Whether a follower holds everything, or fetched a moment ago. One that was put out of the ISR because it stalls
+    /// commits must not hold them up as a candidate, nor come back before it fetches.
+    pub(crate) fn is_moving(&self, follower: &Follower) -> bool {
+        follower.log_end.is_some_and(|end| end >= self.log_end)
+            || self.now_ms - follower.fetched_at <= self.stall_max_ms
     }
 
     fn leavers(&self, patience: &Patience) -> Vec<i32> {

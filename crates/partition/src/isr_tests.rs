@@ -123,6 +123,24 @@ fn a_follower_that_stalls_a_commit_leaves_early_if_others_suffice() {
     }
 }
 
+/// A dead follower that nobody has fenced yet: without this it came back at once, and commits stood still for as long.
+#[test]
+fn a_follower_that_was_put_out_for_stalling_holds_nothing_up() {
+    let patience = Patience { lag_max_ms: 30_000, ..PATIENCE };
+    let mut replica = replica(1, 0, 0, led(1, 1, &[1, 2, 3], &[1, 2, 3], 2));
+    fetched(&mut replica, 2, 0, 0);
+    fetched(&mut replica, 3, 0, 0);
+    replica.appended(Offset(5), 100);
+    fetched(&mut replica, 3, 5, 110);
+    let change = replica.next_isr_change(411, &patience).unwrap();
+    let shrunk = after(&replica, &[1, 3]);
+    replica.isr_answered(&change, IsrAnswer::Applied(shrunk), 412);
+    assert_eq!(replica.high_watermark(), Offset(5), "broker 3 is enough");
+    assert_eq!(replica.next_isr_change(413, &patience), None, "broker 2 stays out");
+    fetched(&mut replica, 2, 5, 500);
+    assert_eq!(members(replica.next_isr_change(500, &patience)), Some(vec![1, 3, 2]), "until it fetches");
+}
+
 #[test]
 fn a_loaded_follower_that_reaches_where_the_leader_was_stays() {
     let mut replica = replica(1, 0, 0, led(1, 1, &[1, 2], &[1, 2], 1));

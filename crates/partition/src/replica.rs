@@ -39,6 +39,7 @@ pub struct Replica {
     /// The latest time told.
     pub(crate) now_ms: i64,
     pub(crate) lag_max_ms: i64,
+    pub(crate) stall_max_ms: i64,
     /// When the high watermark moved last, or had nothing to move for.
     pub(crate) watermark_moved_at: i64,
 }
@@ -60,6 +61,7 @@ impl Replica {
             awaits_metadata: false,
             now_ms: 0,
             lag_max_ms: Patience::default().lag_max_ms,
+            stall_max_ms: Patience::default().stall_max_ms,
             watermark_moved_at: 0,
         }
     }
@@ -252,6 +254,7 @@ impl Replica {
         self.maximal_isr().any(|member| member == id)
             || (follower.log_end.is_some()
                 && follower.is_caught_up(self.log_end, self.now_ms, self.lag_max_ms)
+                && self.is_moving(follower)
                 && self.is_eligible(id))
     }
 
