@@ -22,7 +22,6 @@ mod housekeeping;
 mod http;
 mod joined;
 mod listeners;
-#[allow(dead_code, reason = "wired by the start sequence of a cluster, piece by piece")]
 mod liveness;
 mod meters;
 mod partitions;

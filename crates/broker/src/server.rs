@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::budget::Budget;
-use crate::cluster::{Applier, Members, MembersError};
+use crate::cluster::{AppliedEverywhere, Applier, ControllerTasks, Members, MembersError};
 use crate::connection::Limits;
 use crate::coordination::{self, Coordination};
 use crate::data_dir::DataDir;
@@ -30,6 +30,7 @@ use crate::housekeeping::Housekeeping;
 use crate::http;
 use crate::joined::Joined;
 use crate::listeners::{self, Bound, ListenError};
+use crate::liveness::Liveness;
 use crate::meters::Meters;
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
@@ -79,6 +80,8 @@ pub enum StartError {
     NoPeers { node: i32 },
     #[error("metadata quorum: {0}")]
     Quorum(#[from] milena_quorum::OpenError),
+    #[error("the thread for signs of life does not start: {0}")]
+    Liveness(std::io::Error),
     #[error("the broker could not register itself: {0}")]
     Registration(String),
 }
@@ -121,12 +124,20 @@ impl Server {
             applicant.incarnation = peering.desk.incarnation;
             applicant.peer_address = peering.desk.address.clone();
         }
-        let epoch = applicant.register(&controller).await?;
+        let shutdown = CancellationToken::new();
         let view = Arc::new(View::new(Arc::default()));
-        let lease = Arc::new(Lease::always());
+        // Before the registration: whoever fences brokers must be able to hear this one.
+        let liveness = match &peering {
+            Some(peering) => {
+                let liveness = Liveness::join(peering, &quorum, &view, &shutdown, control);
+                Some(liveness.map_err(StartError::Liveness)?)
+            }
+            None => None,
+        };
+        let epoch = applicant.register(&controller).await?;
+        let lease = liveness.as_ref().map_or_else(|| Arc::new(Lease::always()), Liveness::lease);
         let fetch_max_bytes = config.fetch_max_bytes().max(0) as usize;
         let partitions = Arc::new(Partitions::new(fetch_max_bytes, Arc::clone(&view), lease));
-        let shutdown = CancellationToken::new();
         let isr = Arc::<IsrQueue>::default();
         let fetchers = FetcherContext {
             identity: Identity::new(&meta.cluster_id, NodeId(meta.node_id as u64)),
@@ -156,6 +167,13 @@ impl Server {
         data_dir
             .mark_running(epoch.0)
             .map_err(|source| StartError::DataDir { dir: data_dir.root().to_path_buf(), source })?;
+        let everywhere = Arc::new(AppliedEverywhere::default());
+        if let Some(liveness) = &liveness {
+            let tasks =
+                ControllerTasks::new(&quorum.cluster, &quorum.committed, liveness, Arc::clone(&settings));
+            control.spawn(tasks.run(shutdown.clone()));
+            liveness.take_part(epoch, Arc::clone(&everywhere), &shutdown, control);
+        }
         let unfenced = registration::unfence(&controller, &config, broker, epoch).await?;
         let (coordination, calls) =
             Coordination::new(Arc::clone(&quorum.groups), quorum.coordination.clone());
@@ -170,7 +188,8 @@ impl Server {
             data_dir: Arc::clone(&data_dir),
             meters: Meters::default(),
             committed: quorum.committed,
-            everywhere: Arc::default(),
+            everywhere,
+            liveness,
             members: Members {
                 groups: [quorum.cluster.clone(), quorum.coordination.clone()],
                 addresses: peering.as_ref().map(|it| it.desk.addresses.clone()).unwrap_or_default(),
@@ -270,6 +289,9 @@ impl Server {
             everywhere: &self.services.everywhere,
             groups: [&self.services.cluster_raft, &self.services.coordination_raft],
         };
+        if let Some(liveness) = &self.services.liveness {
+            liveness.leave();
+        }
         departure.prepare().await;
         self.shutdown.cancel();
         while self.tasks.join_next().await.is_some() {}

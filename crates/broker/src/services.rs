@@ -15,6 +15,7 @@ use crate::cluster::{AppliedEverywhere, Committed, Controller, Members};
 use crate::coordination::Coordination;
 use crate::data_dir::DataDir;
 use crate::error::Explained;
+use crate::liveness::Liveness;
 use crate::meters::Meters;
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
@@ -40,6 +41,8 @@ pub(crate) struct Services {
     /// Who belongs to the quorums.
     #[allow(dead_code, reason = "for the requests that add and remove voters")]
     pub(crate) members: Members,
+    /// Who else lives; `None` on a node that is alone.
+    pub(crate) liveness: Option<Liveness>,
     /// The metadata quorum, for what DescribeQuorum tells.
     pub(crate) cluster_raft: GroupHandle,
     /// The groups' quorum, whose leader coordinates.

@@ -8,6 +8,7 @@
 //! answers UNKNOWN_TOPIC_OR_PARTITION first and has the client ask again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use milena_metadata::{Image, Partition, Topic};
 use milena_wire::metadata::{
@@ -15,10 +16,12 @@ use milena_wire::metadata::{
     MetadataResponsePartition, MetadataResponseTopic,
 };
 use milena_wire::{ErrorCode, Text, Uuid};
+use tokio::time::timeout;
 
 use crate::authorized;
 use crate::connection::Started;
 use crate::dispatch::{Answer, Context};
+use crate::liveness::Liveness;
 use crate::services::Services;
 
 /// Answers at once unless a topic must be created first.
@@ -32,14 +35,52 @@ pub(crate) fn start(
         return answer.now(invalid(&request));
     }
     let missing = missing(services, &context, &request);
-    if missing.is_empty() {
+    if missing.is_empty() && !names_a_dead_leader(services, &context, &request) {
         return answer.now(describe(services, &context, &request, &[]));
     }
     let services = Arc::clone(services);
     answer.later(async move {
-        let refused = services.auto_create(missing).await;
+        let refused = match missing.is_empty() {
+            true => Vec::new(),
+            false => services.auto_create(missing).await,
+        };
+        // A client that is told of a dead leader waits a back-off of 100 ms before it asks again.
+        let _ = timeout(HOLD, elections(&services, &context, &request)).await;
         describe(&services, &context, &request, &refused)
     })
+}
+
+/// Longest that an answer waits for the election of leaders that have just died.
+const HOLD: Duration = Duration::from_millis(50);
+
+/// Whether the answer would name a leader that is about to be replaced.
+fn names_a_dead_leader(services: &Services, context: &Context, request: &MetadataRequest) -> bool {
+    let dead = services.liveness.as_ref().map(Liveness::just_died).unwrap_or_default();
+    if dead.is_empty() {
+        return false;
+    }
+    let image = services.view.image();
+    let is_dead = |topic: &Topic| topic.iter().any(|(_, it)| it.leader.is_some_and(|id| dead.contains(&id)));
+    match asked(context, request) {
+        None => image.topics().any(is_dead),
+        Some(topics) => topics.iter().any(|asked| {
+            let topic = match &asked.name {
+                Some(name) => image.topic(name),
+                None => image.topic_by_id(asked.topic_id),
+            };
+            topic.is_some_and(is_dead)
+        }),
+    }
+}
+
+/// Waits until the answer names living leaders.
+async fn elections(services: &Services, context: &Context, request: &MetadataRequest) {
+    let mut applied = services.view.indexes();
+    while names_a_dead_leader(services, context, request) {
+        if applied.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Below version 12 a topic is asked for by name, and never by id (MD-4).

@@ -14,7 +14,6 @@ pub(crate) struct AppliedEverywhere {
 
 impl AppliedEverywhere {
     /// A broker in this life of it has applied everything up to `index`.
-    #[allow(dead_code, reason = "called as heartbeats come in")]
     pub(crate) fn report(&self, id: BrokerId, epoch: BrokerEpoch, index: u64) {
         self.reported.send_if_modified(|reported| {
             let newer = (epoch, index);

@@ -5,7 +5,10 @@
 
 mod applied_everywhere;
 mod applier;
+mod balance;
 mod controller;
+mod controller_tasks;
+mod fencing;
 mod machine;
 pub(crate) mod members;
 pub(crate) mod whereabouts;
@@ -13,6 +16,7 @@ pub(crate) mod whereabouts;
 pub(crate) use applied_everywhere::AppliedEverywhere;
 pub(crate) use applier::{Applier, leadership};
 pub(crate) use controller::{ChangeError, Controller};
+pub(crate) use controller_tasks::ControllerTasks;
 pub(crate) use machine::{ClusterMachine, Committed};
 pub(crate) use members::Members;
 pub use members::MembersError;

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use milena_metadata::BrokerEpoch;
 use milena_quorum::GroupHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Liveness, node};
+use super::{Liveness, broker, node};
+use crate::cluster::AppliedEverywhere;
 use crate::view::View;
 
 /// Watches every registered broker and every voter, until `shutdown`; and ends the lease when this broker is
@@ -46,6 +48,24 @@ pub(super) async fn say_applied(liveness: Liveness, view: Arc<View>, shutdown: C
         tokio::select! {
             () = shutdown.cancelled() => return,
             changed = indexes.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Passes on how far the others have applied the metadata.
+pub(super) async fn report_applied(
+    liveness: Liveness,
+    everywhere: Arc<AppliedEverywhere>,
+    shutdown: CancellationToken,
+) {
+    let mut health = liveness.peers();
+    loop {
+        for (id, peer) in health.borrow_and_update().iter() {
+            everywhere.report(broker(*id), BrokerEpoch(peer.saying.broker_epoch), peer.saying.applied);
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            changed = health.changed() => if changed.is_err() { return },
         }
     }
 }

@@ -9,76 +9,78 @@ mod members;
 mod successor;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use milena_metadata::{BrokerEpoch, BrokerId, Image};
-use milena_peer::liveness::{Expectations, Health, Incarnation, Lease, Saying, Standing, Verdict, Wants};
-use milena_peer::{Addresses, Identity};
-use milena_quorum::{GroupHandle, NodeId};
-use milena_wire::Uuid;
+use milena_metadata::{BrokerEpoch, BrokerId};
+use milena_peer::liveness::{Expectations, Health, Incarnation, Lease, Saying, Standing, Wants};
+use milena_quorum::NodeId;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::Committed;
+use crate::cluster::{AppliedEverywhere, Committed};
+use crate::forming::Peering;
+use crate::quorum::Quorum;
 use crate::view::View;
 
-/// What [`Liveness::start`] needs.
-pub(crate) struct Setup {
-    /// This node, for its peers.
-    pub(crate) identity: Identity,
-    /// The random id of this process, as in its registration.
-    pub(crate) incarnation: Uuid,
-    /// Where the others are.
-    pub(crate) addresses: Addresses,
-    /// The Raft groups, `cluster` first.
-    pub(crate) groups: Vec<GroupHandle>,
-    /// The metadata that is agreed on.
-    pub(crate) committed: Committed,
-    /// The metadata that is applied here.
-    pub(crate) view: Arc<View>,
-    /// Ends the tasks.
-    pub(crate) shutdown: CancellationToken,
-}
+/// How long a death is news.
+const NEWS: Duration = Duration::from_secs(1);
 
 /// Signs of life. Clones mean the same.
 #[derive(Clone)]
 pub(crate) struct Liveness {
     peers: milena_peer::liveness::Liveness,
     me: BrokerId,
+    incarnation: Incarnation,
     committed: Committed,
 }
 
 impl Liveness {
-    /// Starts to listen, on `control`. Add [`Self::service`] to the peer listener's routes. This broker wants to be
-    /// fenced until it says otherwise.
-    pub(crate) fn start(setup: Setup, control: &Handle) -> std::io::Result<Self> {
-        let Setup { identity, incarnation, addresses, groups, committed, view, shutdown } = setup;
-        let me = identity.node();
+    /// Starts to beat and to listen, on `control` and a thread of its own, until `shutdown`. The broker wants to be
+    /// fenced until [`Self::take_part`].
+    pub(crate) fn join(
+        peering: &Peering,
+        quorum: &Quorum,
+        view: &Arc<View>,
+        shutdown: &CancellationToken,
+        control: &Handle,
+    ) -> std::io::Result<Self> {
+        let identity = peering.identity().ok_or_else(|| std::io::Error::other("no cluster is known"))?;
+        let (me, incarnation) = (peering.desk.node, Incarnation(peering.desk.incarnation.0));
+        let groups = [quorum.cluster.clone(), quorum.coordination.clone()];
         let asked = groups.clone();
         let peers = milena_peer::liveness::Liveness::start(
             identity,
-            Incarnation(incarnation.0),
-            addresses,
+            incarnation,
+            peering.desk.addresses.clone(),
             Lease::none(),
             Expectations::default(),
             Box::new(move || Standing::of(&asked)),
         )?;
-        let liveness = Self { peers, me: broker(me), committed };
-        control.spawn(members::follow(liveness.clone(), groups[0].clone(), shutdown.clone()));
-        control.spawn(members::say_applied(liveness.clone(), view, shutdown.clone()));
+        peering.routes.add(peers.service(peering.closing.clone()));
+        let liveness = Self { peers, me: broker(me), incarnation, committed: quorum.committed.clone() };
+        control.spawn(members::follow(liveness.clone(), quorum.cluster.clone(), shutdown.clone()));
+        control.spawn(members::say_applied(liveness.clone(), Arc::clone(view), shutdown.clone()));
         for group in groups {
             control.spawn(successor::replace_dead_leaders(liveness.peers.clone(), group, shutdown.clone()));
         }
         Ok(liveness)
     }
 
-    /// The peers' side of it. Its streams end at `closing`.
-    pub(crate) fn service(
+    /// The broker is registered at `epoch` and ready: should it ever be fenced, it wants to come back. What the others
+    /// have applied goes to `everywhere`.
+    pub(crate) fn take_part(
         &self,
-        closing: CancellationToken,
-    ) -> milena_peer::liveness::LivenessServer<impl milena_peer::liveness::Service> {
-        self.peers.service(closing)
+        epoch: BrokerEpoch,
+        everywhere: Arc<AppliedEverywhere>,
+        shutdown: &CancellationToken,
+        control: &Handle,
+    ) {
+        self.peers.say(|saying| {
+            saying.broker_epoch = epoch.0;
+            saying.wants = Wants::Unfenced;
+        });
+        control.spawn(members::report_applied(self.clone(), everywhere, shutdown.clone()));
     }
 
     /// The other brokers, now and whenever a verdict on one, or what it says, changes. The id is the broker's.
@@ -86,12 +88,17 @@ impl Liveness {
         self.peers.health()
     }
 
-    /// What is thought of a broker. This one is alive.
-    pub(crate) fn verdict(&self, id: BrokerId) -> Verdict {
-        if id == self.me {
-            return Verdict::Alive;
-        }
-        self.peers.health().borrow().get(&node(id)).map(|peer| peer.verdict).unwrap_or_default()
+    /// Brokers that were found dead a moment ago, so that the controller is about to fence them. One whose death the
+    /// controller does not see as we do is left out after [`NEWS`].
+    pub(crate) fn just_died(&self) -> Vec<BrokerId> {
+        let health = self.peers.health();
+        let dead: Vec<_> =
+            health.borrow().iter().filter(|(_, peer)| peer.verdict.is_dead()).map(|(id, _)| *id).collect();
+        let is_news = |id: &NodeId| {
+            let (silence, session) = self.peers.silence(*id);
+            silence < session + NEWS
+        };
+        dead.into_iter().filter(is_news).map(broker).collect()
     }
 
     /// By which this broker acknowledges: look at it before every append and before every acknowledgement.
@@ -99,45 +106,19 @@ impl Liveness {
         self.peers.lease()
     }
 
-    /// Says what this broker wants of the controller, at once.
-    pub(crate) fn say(&self, wants: Wants) {
-        self.peers.say(|saying| saying.wants = wants);
-    }
-
-    /// Says which registration of this process counts.
-    pub(crate) fn registered(&self, epoch: BrokerEpoch) {
-        self.peers.say(|saying| saying.broker_epoch = epoch.0);
-    }
-
-    /// Waits until every other broker that is not fenced has applied the metadata of `index` (D12). `false` if
-    /// `deadline` came first. Brokers held for dead are not waited for.
-    pub(crate) async fn applied_everywhere(&self, index: u64, deadline: Instant) -> bool {
-        let mut peers = self.peers.health();
-        let mut images = self.committed.changes();
-        loop {
-            let image = self.committed.image();
-            if self.have_applied(&image, &peers.borrow_and_update(), index) {
-                return true;
-            }
-            images.borrow_and_update();
-            tokio::select! {
-                () = tokio::time::sleep_until(deadline) => return false,
-                changed = peers.changed() => if changed.is_err() { return false },
-                changed = images.changed() => if changed.is_err() { return false },
-            }
-        }
-    }
-
-    fn have_applied(&self, image: &Image, peers: &Health, index: u64) -> bool {
-        image.live_brokers().filter(|broker| broker.id != self.me).all(|broker| {
-            let peer = peers.get(&node(broker.id));
-            peer.is_none_or(|peer| peer.verdict.is_dead() || peer.saying.applied >= index)
-        })
+    /// The broker is leaving: should it be fenced, it is not to come back.
+    pub(crate) fn leave(&self) {
+        self.peers.say(|saying| saying.wants = Wants::Shutdown);
     }
 
     /// The peers' beats, for the controller's tasks.
     pub(crate) fn beats(&self) -> &milena_peer::liveness::Liveness {
         &self.peers
+    }
+
+    /// This broker and its process.
+    pub(crate) fn me(&self) -> (BrokerId, Incarnation) {
+        (self.me, self.incarnation)
     }
 
     /// What this broker says of itself.

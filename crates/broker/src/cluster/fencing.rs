@@ -1,0 +1,204 @@
+//! Who is to be fenced and who is to take part again, from the metadata and the signs of life. Pure.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use milena_metadata::{Broker, BrokerEpoch, BrokerId, Image};
+use milena_peer::liveness::{Cause, Incarnation, PeerHealth, Verdict, Wants};
+
+/// How long a registered process may go unheard while another one is heard, or nobody, under its number. A process
+/// answers its peers before it registers, so this is only the time to be dialled.
+const UNHEARD: Duration = Duration::from_secs(1);
+
+/// What the controller does about a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// It is gone.
+    Fence(BrokerId, Why),
+    /// It is back.
+    Unfence(BrokerId, BrokerEpoch),
+}
+
+/// Why a broker is fenced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// It is dead.
+    Dead(Cause),
+    /// The process that registered is not the one that answers.
+    Replaced,
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Dead(cause) => cause.fmt(f),
+            Self::Replaced => f.write_str("the process that registered is not heard"),
+        }
+    }
+}
+
+/// What a controller has seen in its term.
+#[derive(Debug, Default)]
+pub(crate) struct Fencing {
+    /// Since when a broker's registration is known.
+    registered: BTreeMap<BrokerId, (BrokerEpoch, Duration)>,
+    /// The image in which a broker was first seen fenced: it must know of that before it takes part again, or it
+    /// would go on where it was (test ids M3, M19).
+    fenced_at: BTreeMap<BrokerId, u64>,
+}
+
+impl Fencing {
+    /// What is to be done now, at the time `now` of a clock that never goes back. `health` has every broker but those
+    /// that were never listened to; this one is in it, too.
+    pub(crate) fn actions(
+        &mut self,
+        image: &Image,
+        health: &BTreeMap<BrokerId, PeerHealth>,
+        now: Duration,
+    ) -> Vec<Action> {
+        self.registered.retain(|id, _| image.broker(*id).is_some());
+        self.fenced_at.retain(|id, _| image.broker(*id).is_some_and(|broker| broker.fenced));
+        let mut actions = Vec::new();
+        for broker in image.brokers() {
+            let known = self.registered.entry(broker.id).or_insert((broker.epoch, now));
+            if known.0 != broker.epoch {
+                *known = (broker.epoch, now);
+                self.fenced_at.remove(&broker.id);
+            }
+            let age = now.saturating_sub(known.1);
+            if broker.fenced {
+                self.fenced_at.entry(broker.id).or_insert(image.index());
+            }
+            let Some(peer) = health.get(&broker.id) else { continue };
+            if !broker.fenced {
+                actions.extend(why_fence(broker, peer, age).map(|why| Action::Fence(broker.id, why)));
+            } else if self.is_back(broker, peer) {
+                actions.push(Action::Unfence(broker.id, broker.epoch));
+            }
+        }
+        actions
+    }
+
+    /// When to look again although nothing has changed.
+    pub(crate) fn recheck() -> Duration {
+        UNHEARD
+    }
+
+    fn is_back(&self, broker: &Broker, peer: &PeerHealth) -> bool {
+        peer.verdict == Verdict::Alive
+            && is_registered(broker, peer)
+            && !broker.in_controlled_shutdown
+            && peer.saying.broker_epoch == broker.epoch.0
+            && peer.saying.wants == Wants::Unfenced
+            && self.fenced_at.get(&broker.id).is_some_and(|index| peer.saying.applied >= *index)
+    }
+}
+
+fn is_registered(broker: &Broker, peer: &PeerHealth) -> bool {
+    peer.incarnation == Some(Incarnation(broker.incarnation.0))
+}
+
+fn why_fence(broker: &Broker, peer: &PeerHealth, age: Duration) -> Option<Why> {
+    match peer.verdict {
+        // A process that was never heard has no name, but nobody else lives at its address either.
+        Verdict::Dead(cause) if is_registered(broker, peer) => Some(Why::Dead(cause)),
+        Verdict::Dead(cause) if age > UNHEARD => Some(Why::Dead(cause)),
+        Verdict::Alive if !is_registered(broker, peer) && age > UNHEARD => Some(Why::Replaced),
+        Verdict::Dead(_) | Verdict::Alive | Verdict::Unknown => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use milena_metadata::Record;
+    use milena_peer::liveness::Saying;
+    use milena_wire::Uuid;
+
+    const ME: BrokerId = BrokerId(1);
+    const OTHER: BrokerId = BrokerId(2);
+    /// Index of the registration, and so the broker epoch.
+    const EPOCH: BrokerEpoch = BrokerEpoch(7);
+
+    fn image(fenced: bool, in_controlled_shutdown: bool) -> Image {
+        let mut image = Image::default();
+        let broker = Broker {
+            id: OTHER,
+            epoch: EPOCH,
+            incarnation: Uuid([2; 16]),
+            endpoints: Vec::new(),
+            rack: None,
+            fenced,
+            in_controlled_shutdown,
+            log_dirs: Vec::new(),
+            peer_address: String::new(),
+        };
+        image.apply(7, &Record::BrokerRegistered(broker));
+        image
+    }
+
+    fn peer(incarnation: u8, verdict: Verdict, wants: Wants, applied: u64) -> BTreeMap<BrokerId, PeerHealth> {
+        let saying = Saying { broker_epoch: EPOCH.0, applied, wants };
+        let incarnation = (incarnation > 0).then_some(Incarnation([incarnation; 16]));
+        BTreeMap::from([(OTHER, PeerHealth { incarnation, saying, verdict, ..PeerHealth::default() })])
+    }
+
+    const REFUSED: Verdict = Verdict::Dead(Cause::Refused);
+    const FENCE: Action = Action::Fence(OTHER, Why::Dead(Cause::Refused));
+
+    #[test]
+    fn dead_process_is_fenced_at_once_and_another_one_after_a_second() {
+        let second = Duration::from_millis(1001);
+        for (incarnation, verdict, at_once, later) in [
+            (2, REFUSED, vec![FENCE], vec![FENCE]),
+            // Of an earlier process: the one that registered may not have been dialled yet.
+            (1, REFUSED, vec![], vec![FENCE]),
+            (0, REFUSED, vec![], vec![FENCE]),
+            (2, Verdict::Alive, vec![], vec![]),
+            (1, Verdict::Alive, vec![], vec![Action::Fence(OTHER, Why::Replaced)]),
+            (0, Verdict::Unknown, vec![], vec![]),
+        ] {
+            let mut fencing = Fencing::default();
+            let health = peer(incarnation, verdict, Wants::Unfenced, 0);
+            let image = image(false, false);
+            assert_eq!(fencing.actions(&image, &health, Duration::ZERO), at_once, "{health:?}");
+            assert_eq!(fencing.actions(&image, &health, second), later, "{health:?}");
+        }
+        assert_eq!(Fencing::default().actions(&image(false, false), &BTreeMap::new(), second), vec![]);
+        assert_ne!(ME, OTHER);
+    }
+
+    #[test]
+    fn fenced_broker_takes_part_again_when_it_knows_that_it_was_fenced() {
+        let back = vec![Action::Unfence(OTHER, EPOCH)];
+        for (health, leaving, want) in [
+            (peer(2, Verdict::Alive, Wants::Unfenced, 7), false, back.clone()),
+            // It has not heard of it.
+            (peer(2, Verdict::Alive, Wants::Unfenced, 6), false, vec![]),
+            (peer(2, Verdict::Alive, Wants::Fenced, 7), false, vec![]),
+            (peer(2, Verdict::Alive, Wants::Shutdown, 7), false, vec![]),
+            (peer(2, Verdict::Alive, Wants::Unfenced, 7), true, vec![]),
+            (peer(1, Verdict::Alive, Wants::Unfenced, 7), false, vec![]),
+            (peer(2, REFUSED, Wants::Unfenced, 7), false, vec![]),
+        ] {
+            // The image's own index is that of the last command that changed it.
+            let image = image(true, leaving);
+            let mut fencing = Fencing::default();
+            fencing.fenced_at.insert(OTHER, 7);
+            fencing.registered.insert(OTHER, (EPOCH, Duration::ZERO));
+            assert_eq!(fencing.actions(&image, &health, Duration::ZERO), want, "{health:?}");
+        }
+    }
+
+    #[test]
+    fn new_registration_is_not_held_to_what_the_last_one_missed() {
+        let mut fencing = Fencing::default();
+        fencing.fenced_at.insert(OTHER, 1_000);
+        fencing.registered.insert(OTHER, (BrokerEpoch(3), Duration::ZERO));
+        let health = peer(2, Verdict::Alive, Wants::Unfenced, 7);
+        assert_eq!(
+            fencing.actions(&image(true, false), &health, Duration::ZERO),
+            vec![Action::Unfence(OTHER, EPOCH)]
+        );
+    }
+}
