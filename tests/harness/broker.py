@@ -48,6 +48,11 @@ class Broker:
         self.log_end = 0
 
     @property
+    def pids(self):
+        """As a cluster has them."""
+        return [self.pid]
+
+    @property
     def data(self):
         """The folder that holds the partitions' folders."""
         return self.directory / "data"

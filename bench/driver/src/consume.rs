@@ -6,14 +6,14 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::json;
 
-use crate::{own_cpu_seconds, Outcome};
+use crate::{own_cpu_seconds, Options, Outcome};
 
 /// A consumer of all partitions of `topic` from `offset` on, without a group.
 pub fn assigned(
     bootstrap: &str,
     topic: &str,
     offset: Offset,
-) -> Result<BaseConsumer, Box<dyn std::error::Error>> {
+) -> Result<BaseConsumer, Box<dyn std::error::Error + Send + Sync>> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("group.id", "bench")
@@ -30,8 +30,8 @@ pub fn assigned(
     Ok(consumer)
 }
 
-pub fn consume(bootstrap: &str, topic: &str, count: &str) -> Outcome {
-    let count: u64 = count.parse()?;
+pub fn consume(bootstrap: &str, topic: &str, options: &Options) -> Outcome {
+    let count: u64 = options.number("count", 100_000)?;
     let (began, cpu) = (Instant::now(), own_cpu_seconds());
     let consumer = assigned(bootstrap, topic, Offset::Beginning)?;
     let (mut read, mut bytes) = (0_u64, 0_u64);

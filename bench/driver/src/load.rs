@@ -1,4 +1,4 @@
-//! As much as goes: throughput of one producer.
+//! As much as goes: throughput of one librdkafka producer, or of several at once.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext};
 use serde_json::json;
 
-use crate::{own_cpu_seconds, Outcome};
+use crate::{on_threads, own_cpu_seconds, Options, Outcome};
 
 /// Counts what the broker said about each record.
 #[derive(Default)]
@@ -53,21 +53,25 @@ pub fn payloads(size: usize) -> Vec<Vec<u8>> {
         .collect()
 }
 
-pub fn produce(bootstrap: &str, topic: &str, size: &str, codec: &str, count: &str) -> Outcome {
+/// Sends `count` records through one producer, until all are acknowledged.
+fn send(
+    bootstrap: &str,
+    topic: &str,
+    options: &Options,
+    payloads: &[Vec<u8>],
+    count: usize,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let tally = Counting::default();
     let producer: BaseProducer<Counting> = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
-        .set("acks", "1")
-        .set("compression.type", codec)
+        .set("acks", options.text("acks", "1"))
+        .set("compression.type", options.text("codec", "none"))
         .set("linger.ms", "5")
         .set("batch.size", "1000000")
         .set("batch.num.messages", "100000")
         .set("queue.buffering.max.messages", "500000")
         .create_with_context(tally.clone())?;
-    let payloads = payloads(size.parse()?);
-    let count: usize = count.parse()?;
     producer.client().fetch_metadata(Some(topic), Duration::from_secs(20))?;
-    let (began, cpu) = (Instant::now(), own_cpu_seconds());
     for i in 0..count {
         let mut record = BaseRecord::<(), [u8]>::to(topic).payload(&payloads[i % payloads.len()]);
         loop {
@@ -85,14 +89,22 @@ pub fn produce(bootstrap: &str, topic: &str, size: &str, codec: &str, count: &st
         }
     }
     producer.flush(Duration::from_secs(120))?;
-    let seconds = began.elapsed().as_secs_f64();
     let acknowledged = tally.0.acknowledged.load(Ordering::Relaxed);
     if acknowledged != count as u64 {
-        return Err(format!(
-            "{acknowledged} of {count} records acknowledged, {} failed",
-            tally.0.failed.load(Ordering::Relaxed)
-        )
-        .into());
+        let failed = tally.0.failed.load(Ordering::Relaxed);
+        return Err(format!("{acknowledged} of {count} records acknowledged, {failed} failed").into());
     }
-    Ok(json!({ "records": count, "seconds": seconds, "client_cpu_seconds": own_cpu_seconds() - cpu }))
+    Ok(())
+}
+
+pub fn produce(bootstrap: &str, topic: &str, options: &Options) -> Outcome {
+    let payloads = payloads(options.number("size", 1024)?);
+    let producers = options.number("producers", 1)?;
+    let each = options.number("count", 100_000_usize)?.div_ceil(producers);
+    let (began, cpu) = (Instant::now(), own_cpu_seconds());
+    on_threads(producers, |_| send(bootstrap, topic, options, &payloads, each))?;
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(json!({
+        "records": each * producers, "seconds": seconds, "client_cpu_seconds": own_cpu_seconds() - cpu,
+    }))
 }

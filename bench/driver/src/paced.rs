@@ -14,7 +14,7 @@ use serde_json::{json, Value};
 
 use crate::consume::assigned;
 use crate::load::payloads;
-use crate::{own_cpu_seconds, Outcome};
+use crate::{own_cpu_seconds, Options, Outcome};
 
 /// Nanoseconds from due to acknowledged, of all records so far.
 #[derive(Clone)]
@@ -47,29 +47,28 @@ struct Paced {
 }
 
 impl Paced {
-    fn new(bootstrap: &str, numbers: [&str; 3]) -> Result<Self, Box<dyn std::error::Error>> {
-        let [size, rate, seconds] = numbers.map(str::parse::<u64>);
-        let (rate, began) = (rate?, Instant::now());
+    fn new(bootstrap: &str, options: &Options) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let (rate, began) = (options.number("rate", 2_000)?, Instant::now());
         let taken = Arc::new(Mutex::new(Vec::new()));
         let producer = ClientConfig::new()
             .set("bootstrap.servers", bootstrap)
-            .set("acks", "1")
+            .set("acks", options.text("acks", "1"))
             .set("linger.ms", "0")
             .set("socket.nagle.disable", "true")
             .create_with_context(Timing { began, taken: taken.clone() })?;
-        let count = rate * seconds?;
+        let count = rate * options.number("seconds", 10)?;
         Ok(Self {
             producer: Arc::new(producer),
             taken,
             began,
             count,
             interval: 1_000_000_000 / rate,
-            size: size? as usize,
+            size: options.number("size", 1024)?,
         })
     }
 
     /// Sends every record when it is due. The first eight bytes of its value tell when that was.
-    fn run(&self, topic: &str) -> Result<(), Box<dyn std::error::Error>> {
+    fn run(&self, topic: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         self.producer.client().fetch_metadata(Some(topic), Duration::from_secs(20))?;
         let stopped = Arc::new(AtomicBool::new(false));
         let poller = std::thread::spawn({
@@ -114,17 +113,17 @@ fn report(mut nanos: Vec<u64>, count: u64, cpu: f64) -> Outcome {
     )
 }
 
-pub fn latency(bootstrap: &str, topic: &str, numbers: [&str; 3]) -> Outcome {
+pub fn latency(bootstrap: &str, topic: &str, options: &Options) -> Outcome {
     let cpu = own_cpu_seconds();
-    let paced = Paced::new(bootstrap, numbers)?;
+    let paced = Paced::new(bootstrap, options)?;
     paced.run(topic)?;
     let taken = std::mem::take(&mut *paced.taken.lock().map_err(|_| "a callback panicked")?);
     report(taken, paced.count, cpu)
 }
 
-pub fn end_to_end(bootstrap: &str, topic: &str, numbers: [&str; 3]) -> Outcome {
+pub fn end_to_end(bootstrap: &str, topic: &str, options: &Options) -> Outcome {
     let cpu = own_cpu_seconds();
-    let paced = Paced::new(bootstrap, numbers)?;
+    let paced = Paced::new(bootstrap, options)?;
     let (began, count) = (paced.began, paced.count as usize);
     let consumer = assigned(bootstrap, topic, Offset::End)?;
     // The consumer knows its position only after a first answer.
