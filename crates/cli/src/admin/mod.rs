@@ -8,6 +8,7 @@ pub mod groups;
 pub mod lag;
 pub mod offsets;
 pub mod topics;
+pub mod voters;
 
 use std::fmt;
 
