@@ -39,6 +39,8 @@ mod waiters;
 pub use cluster::MembersError;
 pub use forming::{FormingError, Refusal as FormingRefusal};
 pub use listeners::ListenError;
+/// For the threads of the control runtime.
+pub use milena_peer::liveness::urgent as urgent_thread;
 pub use server::{Server, StartError};
 
 /// The APIs that a broker answers, in the order of the table.

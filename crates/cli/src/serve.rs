@@ -103,13 +103,14 @@ fn read(path: &Path) -> Result<(String, String), String> {
 fn serve(loaded: Loaded) -> ExitCode {
     loaded.warnings.iter().for_each(|warning| warn!("{warning}"));
     // Raft has a thread of its own, so that no amount of traffic can cost this broker a leadership.
-    let (control, data) = match (runtime("control", 1), runtime("data", threads())) {
-        (Ok(control), Ok(data)) => (control, data),
-        (Err(error), _) | (_, Err(error)) => {
-            error!("cannot start threads: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
+    let (control, data) =
+        match (runtime("control", 1, milena_broker::urgent_thread), runtime("data", threads(), || ())) {
+            (Ok(control), Ok(data)) => (control, data),
+            (Err(error), _) | (_, Err(error)) => {
+                error!("cannot start threads: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
     let handle = control.handle().clone();
     let code = data.block_on(async move {
         // A node may wait for others before it has started.
@@ -166,8 +167,9 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from)
 }
 
-fn runtime(name: &str, threads: usize) -> std::io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build()
+fn runtime(name: &str, threads: usize, begin: fn()) -> std::io::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(threads).thread_name(name).on_thread_start(begin).enable_all().build()
 }
 
 async fn stop_signal() -> &'static str {

@@ -10,9 +10,9 @@ use std::sync::Arc;
 /// Election and heartbeat times, in milliseconds.
 ///
 /// A follower grants no vote until its leader has been silent for `election_max_ms`, and
-/// campaigns a random time between the two election times later. The defaults give a new leader
-/// within 100 to 200 ms of a silent death on one host or LAN; much shorter ones mistake a busy
-/// machine for a dead one.
+/// campaigns a random time between the two election times later. The defaults are the last resort:
+/// whoever watches the nodes calls [`crate::GroupHandle::leader_died`] long before. Half of them,
+/// which give a new leader within 200 ms, mistook a busy machine for a dead one all the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timers {
     /// Between two heartbeats of a leader.
@@ -25,7 +25,7 @@ pub struct Timers {
 
 impl Default for Timers {
     fn default() -> Self {
-        Timers { heartbeat_ms: 15, election_min_ms: 50, election_max_ms: 100 }
+        Timers { heartbeat_ms: 20, election_min_ms: 150, election_max_ms: 300 }
     }
 }
 

@@ -272,8 +272,8 @@ impl GroupHandle {
         self.inner.raft.trigger().transfer_leader(to).await.map_err(stopped)
     }
 
-    /// On evidence that the leader is dead (its connections were refused, not merely slow):
-    /// stops honouring its lease, and `successor` campaigns at once. To be called on every
+    /// On evidence that the leader is dead (its connections were refused, or a majority finds it
+    /// silent): stops honouring its lease, and `successor` campaigns at once. To be called on every
     /// survivor with the same successor, the one with the longest log: others cannot win. Wrong
     /// evidence only costs a living leader its office.
     pub async fn leader_died(&self, leader: NodeId, successor: NodeId) -> Result<(), ChangeError> {

@@ -11,7 +11,6 @@ mod controller_tasks;
 mod fencing;
 mod machine;
 pub(crate) mod members;
-pub(crate) mod status;
 pub(crate) mod whereabouts;
 
 pub(crate) use applied_everywhere::AppliedEverywhere;

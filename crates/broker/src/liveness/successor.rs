@@ -1,9 +1,12 @@
-//! The next leader of a Raft group, when evidence says that the last one is dead.
+//! The next leader of a Raft group, when the last one is held for dead.
 //!
 //! Every survivor stops honouring the dead leader's lease and names the same successor, so that one campaigns and
 //! the others vote: milliseconds instead of an election time-out. They agree because each tells the others where
-//! its log ended when it learnt of the death, and all choose by these figures. Where they do not agree, because
-//! something was lost on the way, Raft's own time-outs decide; votes are counted as ever.
+//! its log ended when it learnt of the death, and all choose by these figures.
+//!
+//! Evidence is acted on at once. A silent leader is replaced when a majority finds it silent, each by its own
+//! session, which follows what is usual on this machine; Raft's fixed time-outs are longer and come last. Votes are
+//! counted as ever.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// How long the others' figures are waited for.
+/// How long the others' figures are waited for when the death is evident.
 const FIGURES: Duration = Duration::from_millis(5);
 /// How long a successor has to win before the next one is named.
 const TURN: Duration = Duration::from_millis(12);
@@ -26,7 +29,7 @@ pub(super) async fn replace_dead_leaders(peers: Liveness, group: GroupHandle, sh
     loop {
         let dead = leader.borrow_and_update().leader.filter(|leader| {
             let verdict = health.borrow_and_update().get(leader).map(|peer| peer.verdict);
-            verdict.is_some_and(Verdict::is_evident)
+            verdict.is_some_and(Verdict::is_dead)
         });
         if let Some(dead) = dead {
             replace(&peers, &group, dead).await;
@@ -63,11 +66,16 @@ async fn candidates(peers: &Liveness, group: &GroupHandle, dead: NodeId) -> Vec<
     let me = group.node_id();
     let voters = group.status().voters;
     let mut health = peers.health();
+    let mut leader = group.leader();
     let deadline = Instant::now() + FIGURES;
     loop {
+        let verdict = health.borrow_and_update().get(&dead).map(|peer| peer.verdict).unwrap_or_default();
+        if !verdict.is_dead() || leader.borrow_and_update().leader != Some(dead) {
+            return Vec::new();
+        }
         let mut ends: BTreeMap<NodeId, Option<Option<LogEnd>>> = BTreeMap::new();
         {
-            let health = health.borrow_and_update();
+            let health = health.borrow();
             let incarnation = health.get(&dead).and_then(|peer| peer.incarnation);
             let of_it = |sighting: &&Sighting| sighting.incarnation == incarnation;
             for node in voters.iter().filter(|node| **node != dead) {
@@ -81,15 +89,26 @@ async fn candidates(peers: &Liveness, group: &GroupHandle, dead: NodeId) -> Vec<
                 ends.insert(*node, if *node == me { own() } else { told });
             }
         }
-        if ends.values().all(Option::is_some) || Instant::now() >= deadline {
+        let agreed = ends.values().filter(|told| told.is_some()).count();
+        let majority = voters.len() / 2 + 1;
+        // A minority cannot elect; by trying it would only disturb the others later.
+        let is_time = match verdict.is_evident() {
+            true => ends.len() >= majority && (agreed == ends.len() || Instant::now() >= deadline),
+            false => agreed >= majority,
+        };
+        if is_time {
+            if !verdict.is_evident() {
+                ends.retain(|_, told| told.is_some());
+            }
             let known = |(node, told): (NodeId, Option<Option<LogEnd>>)| {
                 (node, told.unwrap_or_else(|| end(&peers.ends(node), group)))
             };
             return rank(ends.into_iter().map(known).collect());
         }
         tokio::select! {
-            () = sleep_until(deadline) => {}
+            () = sleep_until(deadline), if verdict.is_evident() => {}
             changed = health.changed() => if changed.is_err() { return Vec::new() },
+            changed = leader.changed() => if changed.is_err() { return Vec::new() },
         }
     }
 }

@@ -8,7 +8,6 @@ pub mod groups;
 pub mod lag;
 pub mod offsets;
 pub mod topics;
-pub mod voters;
 
 use std::fmt;
 

@@ -2,7 +2,6 @@
 
 mod cluster;
 mod cluster_health;
-mod cluster_members;
 mod config;
 mod consume;
 mod each;

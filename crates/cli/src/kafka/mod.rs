@@ -19,7 +19,6 @@ mod java;
 mod leader_election;
 mod line_reader;
 mod message_formatter;
-mod metadata_quorum;
 mod options;
 mod reset_offsets;
 mod tool;
@@ -48,7 +47,6 @@ const TOOLS: &[Tool] = &[
     Tool { name: "kafka-broker-api-versions", main: broker_api_versions::main },
     Tool { name: "kafka-leader-election", main: leader_election::main },
     Tool { name: "kafka-cluster", main: cluster_tool::main },
-    Tool { name: "kafka-metadata-quorum", main: metadata_quorum::main },
 ];
 
 impl Tool {

@@ -18,7 +18,7 @@ settings! { BrokerConfig part 0 IDENTITY:
     /// Addresses at which a new node finds the others. Without `controller.quorum.voters` the nodes at these addresses
     /// form the cluster.
     controller_quorum_bootstrap_servers: "controller.quorum.bootstrap.servers", List = "", Any, ReadOnly, Now;
-    /// Longest silence of the quorum's leader before a new one is elected. Unset, our quorum takes 50 to 100 ms.
+    /// Longest silence of the quorum's leader before a new one is elected. Unset, our quorum takes 150 to 300 ms, and brokers that watch each other are usually quicker.
     controller_quorum_election_timeout_ms: "controller.quorum.election.timeout.ms", Int = 1000, AtLeast(1), ReadOnly, Now;
     /// Time without a fetch after which a voter looks for another leader.
     controller_quorum_fetch_timeout_ms: "controller.quorum.fetch.timeout.ms", Int = 2000, AtLeast(1), ReadOnly,

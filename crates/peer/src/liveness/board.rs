@@ -261,7 +261,9 @@ impl Board {
         let now = boottime();
         let Some((_, quorum_acked_ago)) = (self.ask)().controller else { return };
         if self.state().leaseholders.get(&self.me) == Some(&self.incarnation) {
-            let remaining = self.expect.shortest_session.saturating_sub(quorum_acked_ago + MARGIN);
+            // Some of its followers may have heard it a beat or two before they followed it.
+            let elapsed = quorum_acked_ago + self.expect.beat * 2 + MARGIN;
+            let remaining = self.expect.shortest_session.saturating_sub(elapsed);
             self.lease.extend(now + remaining);
         }
     }
@@ -308,7 +310,7 @@ impl Board {
         for (node, incarnation, sign, at) in state.detector.signs() {
             deaths.insert(node, (incarnation, Some(sign), at));
         }
-        for node in state.detector.watched().filter(|node| state.detector.verdict(*node).is_evident()) {
+        for node in state.detector.watched().filter(|node| state.detector.verdict(*node).is_dead()) {
             deaths.entry(node).or_insert((state.detector.incarnation(node), None, now));
         }
         let mut is_news = false;

@@ -59,7 +59,7 @@ impl Standing {
 pub struct Sighting {
     /// The process that is thought dead, if it was ever heard.
     pub incarnation: Option<Incarnation>,
-    /// What was seen; `None` if the broker was only told.
+    /// What was seen; `None` if it was silent, or the broker was told by others.
     pub sign: Option<Sign>,
     /// Where the broker's Raft logs ended at that moment.
     pub ends: Vec<LogEnd>,
@@ -112,7 +112,7 @@ pub(super) fn sightings_from(
 ) -> impl Iterator<Item = (NodeId, Duration, Sighting)> {
     sightings.into_iter().take(MOST).map(|it| {
         let sign = match it.kind() {
-            proto::sighting::Kind::Told => None,
+            proto::sighting::Kind::None => None,
             proto::sighting::Kind::Closed => Some(Sign::Closed),
             proto::sighting::Kind::Refused => Some(Sign::Refused),
         };
@@ -124,7 +124,7 @@ pub(super) fn sightings_from(
 
 pub(super) fn sighting_to(node: NodeId, age: Duration, sighting: &Sighting) -> proto::Sighting {
     let kind = match sighting.sign {
-        None => proto::sighting::Kind::Told,
+        None => proto::sighting::Kind::None,
         Some(Sign::Closed) => proto::sighting::Kind::Closed,
         Some(Sign::Refused) => proto::sighting::Kind::Refused,
     };

@@ -36,6 +36,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+/// Niceness of urgent threads: half of what there is.
+const URGENT: i32 = -10;
+
 /// The signs of life of this node and of all others. Clones mean the same; the last one to go stops it.
 #[derive(Clone)]
 pub struct Liveness {
@@ -60,6 +63,7 @@ impl Liveness {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let running = run(board.clone(), identity.clone(), addresses, stop.clone());
         std::thread::Builder::new().name("liveness".to_owned()).spawn(move || {
+            urgent();
             runtime.block_on(running);
             // Looking up a name may hang; nobody waits for it.
             runtime.shutdown_background();
@@ -117,6 +121,13 @@ impl Liveness {
     pub fn lease(&self) -> Arc<Lease> {
         self.board.lease.clone()
     }
+}
+
+/// Has the calling thread run before others of this machine, where that is allowed (root, CAP_SYS_NICE): for the
+/// threads that say that this process lives, and that do microseconds of work.
+pub fn urgent() {
+    // On Linux "this process" is the calling thread. Without the right the thread runs like any other.
+    let _ = rustix::process::setpriority_process(None, URGENT);
 }
 
 async fn run(board: Arc<Board>, identity: Identity, addresses: Addresses, stop: CancellationToken) {
