@@ -128,27 +128,24 @@ async fn unregister(client: &Client, id: i32) -> Result<(), Refusal> {
     Ok(out.flush()?)
 }
 
-/// Columns as Apache's tool has them: as wide as the widest, but no less than ten.
+/// Columns as Apache's tool has them: hosts as wide as the widest, racks no less than ten.
 async fn print_endpoints(client: &Client, fenced_too: bool) -> Result<(), Refusal> {
     let brokers = cluster::members(client).await?.brokers;
     let brokers: Vec<_> = brokers.into_iter().filter(|it| fenced_too || !it.fenced).collect();
-    let rack = |it: &cluster::Broker| it.rack.clone().unwrap_or_else(|| "null".to_owned());
-    let hosts = java::width(10, brokers.iter().map(|it| it.host.as_str()));
-    let racks: Vec<String> = brokers.iter().map(rack).collect();
-    let rack_width = java::width(10, racks.iter().map(String::as_str));
+    let racks: Vec<&str> = brokers.iter().map(|it| it.rack.as_deref().unwrap_or("null")).collect();
+    let host_width = java::width(0, brokers.iter().map(|it| it.host.as_str()));
+    let rack_width = java::width(10, racks.iter().copied());
     let mut out = output::stdout();
-    let mut line = |id: &str, host: &str, port: &str, rack: &str, state: &str| {
-        let fenced = if fenced_too { format!(" {state:<10}") } else { String::new() };
+    let mut line = |[id, host, port, rack, state, kind]: [&str; 6]| {
         writeln!(
             out,
-            "{id:<10} {host:<hosts$} {port:<10} {rack:<rack_width$}{fenced} {:<15}",
-            if id == "ID" { "ENDPOINT_TYPE" } else { "broker" }
+            "{id:<10} {host:<host_width$} {port:<10} {rack:<rack_width$} {state:<10} {kind:<15}"
         )
     };
-    line("ID", "HOST", "PORT", "RACK", "STATE")?;
-    for (it, rack) in brokers.iter().zip(&racks) {
+    line(["ID", "HOST", "PORT", "RACK", "STATE", "ENDPOINT_TYPE"])?;
+    for (it, rack) in brokers.iter().zip(racks) {
         let state = if it.fenced { "fenced" } else { "unfenced" };
-        line(&it.id.to_string(), &it.host, &it.port.to_string(), rack, state)?;
+        line([&it.id.to_string(), &it.host, &it.port.to_string(), rack, state, "broker"])?;
     }
     Ok(out.flush()?)
 }
