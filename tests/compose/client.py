@@ -60,7 +60,7 @@ class Load:
 
 def read_all(brokers, topic):
     """Every value of the topic up to its end now."""
-    consumer = Consumer({"bootstrap.servers": brokers, "group.id": "test", "auto.offset.reset": "earliest", "enable.auto.commit": False})
+    consumer = Consumer({"bootstrap.servers": brokers, "group.id": "test", "auto.offset.reset": "earliest", "enable.auto.commit": False, "log_level": 1})
     try:
         partitions = consumer.list_topics(topic, PATIENCE).topics[topic].partitions
         ends = {it: consumer.get_watermark_offsets(TopicPartition(topic, it), PATIENCE)[1] for it in partitions}

@@ -7,6 +7,7 @@ pub mod group_offsets;
 pub mod groups;
 pub mod lag;
 pub mod offsets;
+pub mod reassignments;
 pub mod topics;
 
 use std::fmt;

@@ -137,10 +137,7 @@ async fn print_endpoints(client: &Client, fenced_too: bool) -> Result<(), Refusa
     let rack_width = java::width(10, racks.iter().copied());
     let mut out = output::stdout();
     let mut line = |[id, host, port, rack, state, kind]: [&str; 6]| {
-        writeln!(
-            out,
-            "{id:<10} {host:<host_width$} {port:<10} {rack:<rack_width$} {state:<10} {kind:<15}"
-        )
+        writeln!(out, "{id:<10} {host:<host_width$} {port:<10} {rack:<rack_width$} {state:<10} {kind:<15}")
     };
     line(["ID", "HOST", "PORT", "RACK", "STATE", "ENDPOINT_TYPE"])?;
     for (it, rack) in brokers.iter().zip(racks) {

@@ -20,7 +20,10 @@ mod leader_election;
 mod line_reader;
 mod message_formatter;
 mod options;
+mod reassign_partitions;
+mod reassignment_file;
 mod reset_offsets;
+mod throttles;
 mod tool;
 mod topic_filter;
 mod topics;
@@ -46,6 +49,7 @@ const TOOLS: &[Tool] = &[
     Tool { name: "kafka-get-offsets", main: get_offsets::main },
     Tool { name: "kafka-broker-api-versions", main: broker_api_versions::main },
     Tool { name: "kafka-leader-election", main: leader_election::main },
+    Tool { name: "kafka-reassign-partitions", main: reassign_partitions::main },
     Tool { name: "kafka-cluster", main: cluster_tool::main },
 ];
 
