@@ -218,6 +218,21 @@ STEPS = [
     step("kafka-broker-api-versions", ""),
     step("kafka-broker-api-versions", "", connects=False),
     step("kafka-broker-api-versions", "--bogus"),
+    # kafka-leader-election
+    step("kafka-leader-election", "--election-type preferred --all-topic-partitions"),
+    step("kafka-leader-election", "--election-type PREFERRED --topic {}-one --partition 0"),
+    step("kafka-leader-election", "--election-type wrong --all-topic-partitions"),
+    step("kafka-leader-election", "--election-type preferred"),
+    step("kafka-leader-election", "--topic {}-one", connects=False),
+    # kafka-cluster
+    step("kafka-cluster", "cluster-id"),
+    step("kafka-cluster", "list-endpoints --include-fenced-brokers"),
+    step("kafka-cluster", "unregister --id 7"),
+    # kafka-reassign-partitions
+    step("kafka-reassign-partitions", "--list"),
+    step("kafka-reassign-partitions", "--verify --list"),
+    step("kafka-reassign-partitions", "--execute"),
+    step("kafka-reassign-partitions", "--list --throttle 5"),
     # the end
     topics("--delete --topic {}-one"),
     topics("--delete --topic {}-one"),

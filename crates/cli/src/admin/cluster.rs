@@ -6,7 +6,7 @@ use milena_client::{Client, Error, Target};
 use milena_wire::ApiKey;
 use milena_wire::describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
 use milena_wire::describe_quorum::{
-    DescribeQuorumRequest, ReplicaState, RequestPartitionData, RequestTopicData,
+    DescribeQuorumRequest, DescribeQuorumResponse, ReplicaState, RequestPartitionData, RequestTopicData,
 };
 
 use super::check;
@@ -115,29 +115,28 @@ fn from_metadata(metadata: &milena_client::Metadata) -> Members {
 }
 
 /// The metadata quorum, as its leader sees it; `None` where the broker does not tell.
-pub async fn quorum(client: &Client, controller: Option<i32>) -> Result<Option<Quorum>, Error> {
+pub async fn quorum(client: &Client) -> Result<Option<Quorum>, Error> {
     let request = || DescribeQuorumRequest {
         topics: vec![RequestTopicData {
             topic_name: METADATA_TOPIC.into(),
             partitions: vec![RequestPartitionData::default()],
         }],
     };
-    // Only the leader knows how far the others are. While it cannot be reached, anybody's answer has the rest.
-    let mut answer = None;
-    if let Some(id) = controller {
-        answer = client.send_once(Target::Broker(id), request(), i16::MAX).await.ok();
-    }
-    let answer = match answer {
-        Some(answer) => answer,
-        None => match client.send_to(Target::Any, request()).await {
-            Ok(answer) => answer,
-            Err(Error::NoCommonVersion { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        },
+    let answer = match client.send_to(Target::Any, request()).await {
+        Ok(answer) => answer,
+        Err(Error::NoCommonVersion { .. }) => return Ok(None),
+        Err(error) => return Err(error),
     };
     check(|| "describe the quorum".to_owned(), answer.error_code, answer.error_message.as_deref())?;
-    let partition = answer.topics.into_iter().flat_map(|topic| topic.partitions).next();
-    Ok(partition.map(from_partition))
+    let first = |answer: DescribeQuorumResponse| {
+        answer.topics.into_iter().flat_map(|topic| topic.partitions).next().map(from_partition)
+    };
+    let Some(quorum) = first(answer) else { return Ok(None) };
+    // Only the leader knows how far the others are. If it cannot be reached, anybody's answer has the rest.
+    let Some(leader) = quorum.leader else { return Ok(Some(quorum)) };
+    let answer = client.send_once(Target::Broker(leader), request(), i16::MAX).await;
+    let leaders = answer.ok().filter(|answer| answer.error_code == 0).and_then(first);
+    Ok(leaders.or(Some(quorum)))
 }
 
 fn from_partition(partition: milena_wire::describe_quorum::ResponsePartitionData) -> Quorum {

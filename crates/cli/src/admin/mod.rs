@@ -6,6 +6,7 @@ pub mod elections;
 pub mod group_offsets;
 pub mod groups;
 pub mod lag;
+pub mod log_dirs;
 pub mod offsets;
 pub mod reassignments;
 pub mod topics;

@@ -91,10 +91,12 @@ struct MemberReport {
 impl DescribeArgs {
     async fn run(self) -> Outcome {
         let client = self.connection.open().await?;
-        let members = cluster::members(&client).await?;
+        let mut members = cluster::members(&client).await?;
         let topics = topics::list(&client).await?;
         let min_isr = cluster::min_isr(&client, &topics).await?;
-        let quorum = cluster::quorum(&client, members.controller).await?;
+        let quorum = cluster::quorum(&client).await?;
+        // Any broker takes what is for the controller, and so names itself. The quorum's leader is the one that decides.
+        members.controller = quorum.as_ref().map_or(members.controller, |it| it.leader);
         let ailing = Ailing::of(&topics, &min_isr);
         let report = Cluster::new(members, &topics, &ailing, quorum);
         output::print(self.format, &report, tables)

@@ -12,7 +12,7 @@ use super::reassignment_file::{self as file, Assignment};
 use super::throttles;
 use super::tool::{self, Spec, When};
 use crate::admin::topics::{self, Reassignment};
-use crate::admin::{TopicPartition, cluster, reassignments};
+use crate::admin::{TopicPartition, cluster, live_brokers, log_dirs, reassignments};
 use crate::output::{self, complain};
 
 const FLAGS: &[Flag] = &[
@@ -175,7 +175,7 @@ async fn execute(client: &Client, options: &Options, wanted: Assignment) -> Resu
     writeln!(
         out,
         "Current partition replica assignment\n\n{}\n\nSave this to use as the --reassignment-json-file option during rollback",
-        file::format(&current)
+        file::format(&current, &dirs_of(client, &current).await)
     )?;
     if let Some(rate) = options.number::<i64>("throttle")?.filter(|rate| *rate >= 0) {
         writeln!(
@@ -278,8 +278,16 @@ async fn generate(client: &Client, options: &Options, topics: Vec<String>) -> Re
         chosen.iter().map(|it| (it.id, it.rack.as_deref().filter(|_| racks > 0))).collect();
     let proposed = propose(&current, &alternating(&brokers))?;
     let mut out = output::stdout();
-    writeln!(out, "Current partition replica assignment\n{}\n", file::format(&current))?;
-    writeln!(out, "Proposed partition reassignment configuration\n{}", file::format(&proposed))?;
+    writeln!(
+        out,
+        "Current partition replica assignment\n{}\n",
+        file::format(&current, &dirs_of(client, &current).await)
+    )?;
+    writeln!(
+        out,
+        "Proposed partition reassignment configuration\n{}",
+        file::format(&proposed, &file::Dirs::new())
+    )?;
     Ok(out.flush()?)
 }
 
@@ -335,6 +343,17 @@ async fn existing_of(client: &Client, names: &[String]) -> Result<Assignment, Re
                 .map(move |it| (TopicPartition::new(name.as_str(), it.index), it.replicas))
         })
         .collect())
+}
+
+/// Where the replicas are now. A broker that does not answer leaves its directories open.
+async fn dirs_of(client: &Client, assignment: &Assignment) -> file::Dirs {
+    let brokers: BTreeSet<i32> = assignment.values().flatten().copied().collect();
+    let mut dirs = file::Dirs::new();
+    for broker in live_brokers(client).into_iter().filter(|id| brokers.contains(id)) {
+        let found = log_dirs::of_broker(client, broker, assignment.keys()).await.unwrap_or_default();
+        dirs.extend(found.into_iter().map(|(at, dir)| ((at, broker), dir)));
+    }
+    dirs
 }
 
 fn topic_names(assignment: &Assignment) -> Vec<String> {

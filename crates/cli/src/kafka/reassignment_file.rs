@@ -60,8 +60,8 @@ fn check_version(version: i32) -> Result<(), Refusal> {
     if version == 1 { Ok(()) } else { Err(invalid(format!("Not supported version field value {version}"))) }
 }
 
-/// Reads an assignment. Each partition may be in it once, each with at least one broker and none twice; directories
-/// are for the brokers to choose.
+/// Reads an assignment. Each partition may be in it once, each with at least one broker and none twice. Directories
+/// are passed over: a broker has one.
 pub fn parse(text: &str) -> Result<Assignment, Refusal> {
     let file: File = serde_json::from_str(text).map_err(|error| invalid(error.to_string()))?;
     check_version(file.version)?;
@@ -81,11 +81,6 @@ pub fn parse(text: &str) -> Result<Assignment, Refusal> {
                 "Size of replicas list {:?} is different from size of log dirs list [{}] for partition {at}",
                 entry.replicas,
                 dirs.join(", ")
-            )));
-        }
-        if dirs.iter().any(|dir| dir != ANY_DIR) {
-            return Err(failed(format!(
-                "Moving {at} to a certain log directory is not served; write \"any\""
             )));
         }
         let mut sorted = entry.replicas.clone();
@@ -118,13 +113,19 @@ pub fn parse_topics(text: &str) -> Result<Vec<String>, Refusal> {
     Ok(file.topics.into_iter().map(|it| it.topic).collect())
 }
 
-/// Writes an assignment as [`parse`] reads it.
-pub fn format(assignment: &Assignment) -> String {
+/// Directories of replicas, by partition and broker.
+pub type Dirs = BTreeMap<(TopicPartition, i32), String>;
+
+/// Writes an assignment as [`parse`] reads it, with the directories that are known.
+pub fn format(assignment: &Assignment, dirs: &Dirs) -> String {
+    let dir = |at: &TopicPartition, broker: i32| {
+        dirs.get(&(at.clone(), broker)).cloned().unwrap_or_else(|| ANY_DIR.to_owned())
+    };
     let entry = |(at, replicas): (&TopicPartition, &Vec<i32>)| Entry {
         topic: at.topic.clone(),
         partition: at.partition,
         replicas: replicas.clone(),
-        log_dirs: Some(vec![ANY_DIR.to_owned(); replicas.len()]),
+        log_dirs: Some(replicas.iter().map(|id| dir(at, *id)).collect()),
     };
     let file = File { version: 1, partitions: assignment.iter().map(entry).collect() };
     serde_json::to_string(&file).expect("numbers and names are always JSON")
@@ -140,10 +141,11 @@ mod tests {
             (TopicPartition::new("a", 0), vec![1, 2]),
             (TopicPartition::new("a", 1), vec![2, 3]),
         ]);
-        let text = format(&assignment);
+        let dirs = Dirs::from([((TopicPartition::new("a", 1), 3), "/d".to_owned())]);
+        let text = format(&assignment, &dirs);
         assert_eq!(
             text,
-            r#"{"version":1,"partitions":[{"topic":"a","partition":0,"replicas":[1,2],"log_dirs":["any","any"]},{"topic":"a","partition":1,"replicas":[2,3],"log_dirs":["any","any"]}]}"#
+            r#"{"version":1,"partitions":[{"topic":"a","partition":0,"replicas":[1,2],"log_dirs":["any","any"]},{"topic":"a","partition":1,"replicas":[2,3],"log_dirs":["any","/d"]}]}"#
         );
         assert_eq!(parse(&text), Ok(assignment));
     }
