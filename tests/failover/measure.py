@@ -179,6 +179,9 @@ class Cluster:
         bridge = self.tag + "b"
         sh("ip link add %s type bridge && ip link set %s up" % (bridge, bridge))
         sh("ip addr add %s/24 dev %s" % (self.host(254), bridge))
+        # Docker has machines drop what is bridged.
+        self.forward = "FORWARD -i %s -o %s -j ACCEPT" % (bridge, bridge)
+        sh("iptables -w -I " + self.forward)
         for node in IDS:
             name = "%sn%d" % (self.tag, node)
             sh("ip netns add %s && ip link add %s type veth peer name eth0 netns %s" % (name, name, name))
@@ -246,6 +249,7 @@ class Cluster:
             for node in IDS:
                 sh("ip netns del %sn%d" % (self.tag, node))
             sh("ip link del %sb" % self.tag)
+            sh("iptables -w -D " + self.forward)
         if not keep:
             shutil.rmtree(self.dir)
 

@@ -39,7 +39,9 @@ pub async fn serve(
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(8 << 20)
         // Per connection: one stream of entries and one of heartbeats for each group, and votes.
-        .max_concurrent_streams(1024);
+        .max_concurrent_streams(1024)
+        // Calls that had queued up behind a partition and were given up; peers are not attackers.
+        .http2_max_pending_accept_reset_streams(Some(1024));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let signal = async move { closing.cancelled().await };
     Ok(server.serve_with_incoming_shutdown(routes, incoming, signal).await?)

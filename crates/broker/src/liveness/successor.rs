@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use milena_peer::liveness::{Liveness, LogEnd, Sighting, Verdict};
+use milena_peer::liveness::{Health, Liveness, LogEnd, Sighting, Verdict};
 use milena_quorum::{GroupHandle, NodeId};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -19,8 +19,9 @@ use tracing::{info, warn};
 
 /// How long the others' figures are waited for when the death is evident.
 const FIGURES: Duration = Duration::from_millis(5);
-/// How long a successor has to win before the next one is named.
-const TURN: Duration = Duration::from_millis(12);
+/// How long a successor has to win before the next one is named: votes are flushed before they count, and two who
+/// campaign at once split them.
+const TURN: Duration = Duration::from_millis(50);
 
 /// Watches a group's leader until `shutdown`.
 pub(super) async fn replace_dead_leaders(peers: Liveness, group: GroupHandle, shutdown: CancellationToken) {
@@ -75,7 +76,8 @@ async fn candidates(peers: &Liveness, group: &GroupHandle, dead: NodeId) -> Vec<
         }
         let mut ends: BTreeMap<NodeId, Option<Option<LogEnd>>> = BTreeMap::new();
         {
-            let health = health.borrow();
+            // Not borrowed: what is asked of the peers below waits for whoever is changing it.
+            let health = Health::clone(&health.borrow());
             let incarnation = health.get(&dead).and_then(|peer| peer.incarnation);
             let of_it = |sighting: &&Sighting| sighting.incarnation == incarnation;
             for node in voters.iter().filter(|node| **node != dead) {

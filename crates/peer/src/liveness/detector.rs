@@ -129,6 +129,8 @@ struct Peer {
     verdict: Verdict,
     /// Waking time at which it had last heard us, as far as we know.
     fresh: Duration,
+    /// Waking time at which that was learnt.
+    refreshed: Duration,
     /// When it was last heard, by our clock.
     heard_at: Option<Duration>,
     gaps: Gaps,
@@ -220,11 +222,13 @@ impl Detector {
         let fresh = echoed.map_or(Duration::ZERO, |sent| awake.saturating_sub(now.saturating_sub(sent)));
         if fresh > peer.fresh {
             let silence = awake.saturating_sub(peer.fresh);
-            // Longer silences than these are stops and partitions, from which nothing is learnt about its habits.
-            if peer.verdict != Verdict::Unknown && silence < peer.session(&self.expect) * 2 {
+            // Longer silences than these are stops and partitions, from which nothing is learnt about its habits. Nor
+            // is there from what had queued up meanwhile and comes in all at once.
+            let is_queued = awake.saturating_sub(peer.refreshed) < self.expect.beat / 4;
+            if peer.verdict != Verdict::Unknown && !is_queued && silence < peer.session(&self.expect) * 2 {
                 peer.gaps.add(silence);
             }
-            peer.fresh = fresh;
+            (peer.fresh, peer.refreshed) = (fresh, awake);
         }
         // After a silence, or evidence, the answer must show that it hears us again.
         if awake.saturating_sub(peer.fresh) <= peer.session(&self.expect) {
@@ -333,6 +337,7 @@ impl Peer {
             incarnation: None,
             verdict: Verdict::Unknown,
             fresh: awake,
+            refreshed: awake,
             heard_at: None,
             gaps: Gaps::new(),
             promised: Duration::ZERO,

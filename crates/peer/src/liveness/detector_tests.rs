@@ -207,6 +207,23 @@ fn long_stop_teaches_nothing() {
 }
 
 #[test]
+fn what_was_held_up_by_a_partition_teaches_nothing() {
+    let mut run = Run::new();
+    run.all_well(ms(30_000));
+    for _ in 0..20 {
+        let cut = run.now;
+        run.pass_hearing(ms(2_000), &[B]);
+        // All its beats of that time, each with an echo of its time, within a millisecond.
+        for beat in 1..80 {
+            run.hear_of(A, LIFE, Path::Dialled, cut + ms(25) * beat);
+        }
+        run.all_well(ms(1_000));
+        assert_eq!(run.verdict(A), Verdict::Alive);
+    }
+    assert!(run.detector.session(A) < ms(250), "{:?}", run.detector.session(A));
+}
+
+#[test]
 fn evidence_that_keeps_being_wrong_is_not_trusted_for_a_minute() {
     let mut run = Run::new();
     for _ in 0..3 {
