@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use milena_metadata::{BrokerId, Partition, PartitionChanged};
 use milena_wire::ApiKey;
 
 /// Keys of APIs that are counted lie below this.
@@ -61,6 +62,42 @@ impl Traffic {
         match bytes {
             Some(bytes) => self.bytes_out.add(bytes),
             None => self.failed_fetch_requests.add(1),
+        }
+    }
+}
+
+/// Changes of the partitions that a broker leads. Each is counted by one broker, the leader.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Somebody left an ISR.
+    pub(crate) isr_shrinks: Counter,
+    /// Somebody came into one.
+    pub(crate) isr_expands: Counter,
+    /// This broker became leader of a partition that another had led, or nobody.
+    pub(crate) elections: Counter,
+    /// It did so without holding all that was acknowledged.
+    pub(crate) unclean_elections: Counter,
+}
+
+impl Changes {
+    /// Counts what a committed change means to `me`.
+    pub(crate) fn count(&self, me: BrokerId, change: &PartitionChanged) {
+        let (Some(before), after) = (&change.before, &change.after) else { return };
+        if after.leader != Some(me) {
+            return;
+        }
+        let lacks = |one: &Partition, other: &Partition| one.isr.iter().any(|id| !other.isr.contains(id));
+        if lacks(before, after) {
+            self.isr_shrinks.add(1);
+        }
+        if lacks(after, before) {
+            self.isr_expands.add(1);
+        }
+        if before.leader != after.leader {
+            self.elections.add(1);
+        }
+        if after.recovering && !before.recovering {
+            self.unclean_elections.add(1);
         }
     }
 }
@@ -128,6 +165,8 @@ impl Drop for Connected<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -137,6 +176,29 @@ mod tests {
         assert_eq!((meters.connections(), meters.accepted()), (1, 1));
         drop(connected);
         assert_eq!((meters.connections(), meters.accepted()), (0, 1));
+    }
+
+    #[test]
+    fn the_leader_counts_what_happens_to_its_partition() {
+        let ids = |ids: &[i32]| ids.iter().map(|&id| BrokerId(id)).collect::<Vec<_>>();
+        let partition = |leader: i32, isr: &[i32]| {
+            let all = Partition::new(ids(&[1, 2, 3]), ids(isr), 2);
+            Arc::new(Partition { leader: Some(BrokerId(leader)), ..all })
+        };
+        let counted = |me: i32, before: Arc<Partition>, after: Arc<Partition>| {
+            let changes = Changes::default();
+            let (name, topic) = ("t".into(), milena_wire::Uuid::ZERO);
+            changes.count(
+                BrokerId(me),
+                &PartitionChanged { name, topic, index: 0, before: Some(before), after },
+            );
+            (changes.isr_shrinks.get(), changes.isr_expands.get(), changes.elections.get())
+        };
+        let all = || partition(1, &[1, 2, 3]);
+        assert_eq!(counted(1, all(), partition(1, &[1, 2])), (1, 0, 0));
+        assert_eq!(counted(1, partition(1, &[1, 2]), all()), (0, 1, 0));
+        assert_eq!(counted(2, all(), partition(2, &[2, 3])), (1, 0, 1));
+        assert_eq!(counted(3, all(), partition(2, &[2, 3])), (0, 0, 0), "not the leader's");
     }
 
     #[test]

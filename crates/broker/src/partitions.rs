@@ -8,7 +8,7 @@ use milena_peer::liveness::Lease;
 use milena_wire::{ErrorCode, Text, Uuid};
 
 use crate::hosted::Hosted;
-use crate::meters::Traffic;
+use crate::meters::{Changes, Traffic};
 use crate::view::View;
 
 /// How a request names a topic.
@@ -28,6 +28,8 @@ pub(crate) struct Partitions {
     lease: Arc<Lease>,
     /// Of all partitions since the start, also of those that are gone.
     pub(crate) traffic: Traffic,
+    /// What became of those that this broker leads.
+    pub(crate) changes: Changes,
 }
 
 #[derive(Default)]
@@ -46,6 +48,7 @@ impl Partitions {
             view,
             lease,
             traffic: Traffic::default(),
+            changes: Changes::default(),
         }
     }
 

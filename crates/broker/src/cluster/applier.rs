@@ -102,6 +102,7 @@ impl Applier {
         for topic in &delta.deleted {
             doomed.extend(self.drop_topic(topic));
         }
+        delta.partitions.iter().for_each(|change| self.partitions.changes.count(self.broker, change));
         let lives = lives(&image);
         if !delta.brokers.is_empty() {
             self.partitions.all().iter().for_each(|hosted| hosted.see_brokers(&lives));

@@ -18,6 +18,7 @@ pub(super) fn render(services: &Services) -> String {
     let image = services.view.image();
     let mut page = Page::default();
     replicas(&mut page, services, &image);
+    changes(&mut page, services);
     controller(&mut page, services, &image);
     traffic(&mut page, services);
     partitions(&mut page, services, &image);
@@ -82,6 +83,23 @@ fn replicas(page: &mut Page, services: &Services, image: &Image) {
         ("offlinereplicacount", "Replicas of this broker whose log is not open.", offline),
     ] {
         page.gauge(&format!("kafka_server_replicamanager_{name}"), help, count);
+    }
+}
+
+/// What happened to the partitions that this broker leads, since its start.
+fn changes(page: &mut Page, services: &Services) {
+    let changes = &services.partitions.changes;
+    for (name, help, count) in [
+        ("kafka_server_replicamanager_isrshrinks_total", "Replicas fell out of sync.", &changes.isr_shrinks),
+        ("kafka_server_replicamanager_isrexpands_total", "Replicas came in sync.", &changes.isr_expands),
+        ("milena_leader_elections_total", "Leaderships that this broker took over.", &changes.elections),
+        (
+            "kafka_controller_controllerstats_uncleanleaderelections_total",
+            "Leaderships that this broker took over without all that was acknowledged.",
+            &changes.unclean_elections,
+        ),
+    ] {
+        page.counter(name, help, count.get());
     }
 }
 
