@@ -108,7 +108,10 @@ impl Replica {
     /// Judges the reply to `asked`.
     pub fn judge_reply(&mut self, asked: &Position, reply: &Reply, epochs: &EpochCache) -> Judgement {
         let still_asked = self.position(epochs).is_some_and(|now| {
-            now.leader_epoch == asked.leader_epoch && now.fetch_offset == asked.fetch_offset
+            now.leader_epoch == asked.leader_epoch
+                && now.fetch_offset == asked.fetch_offset
+                // Cut and refilled in between, the log may end there again.
+                && now.last_fetched_epoch == asked.last_fetched_epoch
         });
         if !still_asked {
             return Judgement::Drop;

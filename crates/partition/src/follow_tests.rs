@@ -22,6 +22,8 @@ fn a_reply_is_judged_by_what_was_asked() {
     assert_eq!(replica.judge_reply(&asked, &batches(0), &epochs), Judgement::Append);
     let before = Position { fetch_offset: Offset(9), ..asked };
     assert_eq!(replica.judge_reply(&before, &batches(0), &epochs), Judgement::Drop);
+    let other_end = Position { last_fetched_epoch: LeaderEpoch(2), ..asked };
+    assert_eq!(replica.judge_reply(&other_end, &batches(0), &epochs), Judgement::Drop);
     // The leader is the same broker again, in a later epoch (KAFKA-7164, KAFKA-18723).
     replica.lead(led(1, 8, &[1, 2], &[1, 2], 2), 0);
     assert_eq!(replica.judge_reply(&asked, &batches(0), &epochs), Judgement::Drop);
