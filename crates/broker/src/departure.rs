@@ -70,7 +70,7 @@ impl Departure<'_> {
 }
 
 /// Has the voter lead that is nearest to the leader's log.
-async fn transfer(group: &GroupHandle) {
+pub(crate) async fn transfer(group: &GroupHandle) {
     let (status, me) = (group.status(), group.node_id());
     let others = status.voters.iter().filter(|id| **id != me);
     let heir = others.max_by_key(|id| status.replicas.get(id).and_then(|replica| replica.matched_index));

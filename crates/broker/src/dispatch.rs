@@ -34,11 +34,8 @@ const NOT_SERVED: &[ApiKey] = &[
     ApiKey::DescribeUserScramCredentials,
     ApiKey::AlterUserScramCredentials,
     ApiKey::UpdateFeatures,
-    ApiKey::UnregisterBroker,
     ApiKey::ConsumerGroupHeartbeat,
     ApiKey::ConsumerGroupDescribe,
-    ApiKey::AddRaftVoter,
-    ApiKey::RemoveRaftVoter,
 ];
 
 /// The APIs that this broker answers, in the table's order.
@@ -182,7 +179,16 @@ impl Dispatcher {
             AnyRequest::ListPartitionReassignments(it) => {
                 answer.now(api::list_partition_reassignments::answer(&s.view, it))
             }
-            AnyRequest::DescribeQuorum(it) => answer.now(api::describe_quorum::answer(s, &context, &it)),
+            AnyRequest::DescribeQuorum(it) => {
+                answer.later(api::describe_quorum::answer(Arc::clone(s), context, it))
+            }
+            AnyRequest::AddRaftVoter(it) => answer.later(api::add_raft_voter::answer(Arc::clone(s), it)),
+            AnyRequest::RemoveRaftVoter(it) => {
+                answer.later(api::remove_raft_voter::answer(Arc::clone(s), it))
+            }
+            AnyRequest::UnregisterBroker(it) => {
+                answer.later(api::unregister_broker::answer(Arc::clone(s), it))
+            }
             AnyRequest::SaslHandshake(_)
             | AnyRequest::SaslAuthenticate(_)
             | AnyRequest::AddPartitionsToTxn(_)
@@ -199,11 +205,8 @@ impl Dispatcher {
             | AnyRequest::DescribeUserScramCredentials(_)
             | AnyRequest::AlterUserScramCredentials(_)
             | AnyRequest::UpdateFeatures(_)
-            | AnyRequest::UnregisterBroker(_)
             | AnyRequest::ConsumerGroupHeartbeat(_)
-            | AnyRequest::ConsumerGroupDescribe(_)
-            | AnyRequest::AddRaftVoter(_)
-            | AnyRequest::RemoveRaftVoter(_) => close("API is not served"),
+            | AnyRequest::ConsumerGroupDescribe(_) => close("API is not served"),
         }
     }
 }

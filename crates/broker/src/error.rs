@@ -5,7 +5,7 @@ use milena_group::Refusal;
 use milena_metadata::Refusal as MetadataRefusal;
 use milena_wire::ErrorCode;
 
-use crate::cluster::ChangeError;
+use crate::cluster::{ChangeError, MembersError};
 
 /// Kafka's code for a refusal of the group coordinator.
 pub(crate) fn group_code(refusal: Refusal) -> ErrorCode {
@@ -56,5 +56,15 @@ impl From<ChangeError<MetadataRefusal>> for Explained {
             ChangeError::Refused(refusal) => Self::from(&refusal),
             ChangeError::Unknown(_) => Self::new(ErrorCode::RequestTimedOut, error.to_string()),
         }
+    }
+}
+
+impl From<MembersError> for Explained {
+    fn from(error: MembersError) -> Self {
+        let code = match error {
+            MembersError::Refused(_) => ErrorCode::InvalidRequest,
+            MembersError::TimedOut { .. } => ErrorCode::RequestTimedOut,
+        };
+        Self::new(code, error.to_string())
     }
 }

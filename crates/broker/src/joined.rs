@@ -1,6 +1,7 @@
 //! From an open data directory to a running part of a cluster: peers, membership, quorum.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use milena_config::BrokerConfig;
 use milena_log::MetaProperties;
@@ -8,7 +9,7 @@ use milena_peer::message::Peer;
 use milena_peer::message::change_members_request::Change;
 use milena_wire::Uuid;
 use tokio::runtime::Handle;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::cluster::{Controller, Members, whereabouts};
 use crate::data_dir::DataDir;
@@ -16,6 +17,9 @@ use crate::forming::{self, Peering};
 use crate::quorum::Quorum;
 use crate::random;
 use crate::server::{StartError, check_meta};
+
+/// Before the leader is asked again whether this node is a member.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A node whose Raft groups run.
 pub(crate) struct Joined {
@@ -54,7 +58,9 @@ impl Joined {
         }
         match &peering {
             // Who founds a cluster is a member of it.
-            Some(peering) if membership.founders.is_empty() => be_member(config, &quorum, peering).await?,
+            Some(peering) if membership.founders.is_empty() => {
+                be_member(config, &quorum, peering, control).await?
+            }
             Some(_) => {}
             None if quorum.cluster.status().voters.len() > 1 => {
                 return Err(StartError::NoPeers { node: config.node_id() });
@@ -65,21 +71,35 @@ impl Joined {
     }
 }
 
-/// A node that comes to a running cluster is added by its leader before it hears anything.
-async fn be_member(config: &BrokerConfig, quorum: &Quorum, peering: &Peering) -> Result<(), StartError> {
+/// A node that comes to a running cluster is added by its leader before it hears anything. One that was taken out
+/// while it was away does not know, so everybody asks; a leader to whom it is no news does nothing.
+async fn be_member(
+    config: &BrokerConfig,
+    quorum: &Quorum,
+    peering: &Peering,
+    control: &Handle,
+) -> Result<(), StartError> {
     let members = Members {
         groups: [quorum.cluster.clone(), quorum.coordination.clone()],
         addresses: peering.desk.addresses.clone(),
         peers: quorum.peers.clone(),
     };
+    let own = Peer { node: peering.desk.node.0, address: peering.desk.address.clone() };
+    let change = Change::AddLearner(own);
     let announced = forming::announce(config.clone(), Arc::clone(&peering.desk));
-    if members.is_member() {
-        tokio::spawn(announced);
-    } else {
-        announced.await;
+    if !members.is_member() {
         info!(node = %peering.desk.node, "asking to be a member of the quorum");
-        let own = Peer { node: peering.desk.node.0, address: peering.desk.address.clone() };
-        members.change(&Change::AddLearner(own)).await?;
+        announced.await;
+        return Ok(members.change(&change).await?);
     }
+    let closing = peering.closing.clone();
+    let asking = async move {
+        announced.await;
+        while let Err(error) = members.change(&change).await {
+            debug!(%error, "membership not confirmed yet");
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    control.spawn(async move { closing.run_until_cancelled(asking).await });
     Ok(())
 }

@@ -39,7 +39,6 @@ pub(crate) struct Services {
     /// How far the other brokers have applied it.
     pub(crate) everywhere: Arc<AppliedEverywhere>,
     /// Who belongs to the quorums.
-    #[allow(dead_code, reason = "for the requests that add and remove voters")]
     pub(crate) members: Members,
     /// Who else lives; `None` on a node that is alone.
     pub(crate) liveness: Option<Liveness>,
@@ -53,6 +52,14 @@ impl Services {
     /// The settings now.
     pub(crate) fn settings(&self) -> Guard<Arc<BrokerConfig>> {
         self.settings.broker()
+    }
+
+    /// The broker to which changes are best sent: the controller while clients can reach it, else this one, which
+    /// hands them on (MD-7).
+    pub(crate) fn controller_id(&self) -> BrokerId {
+        let leader = self.controller.leader().and_then(|id| i32::try_from(id.0).ok()).map(BrokerId);
+        let image = self.view.image();
+        leader.filter(|id| image.broker(*id).is_some_and(|broker| !broker.fenced)).unwrap_or(self.broker_id)
     }
 
     /// The broker that coordinates every group, if there is one at the moment.

@@ -4,7 +4,7 @@ use crate::MAX_MESSAGE;
 use crate::generated::control::control_server::{Control, ControlServer};
 use crate::generated::control::{
     ChangeMembersRequest, ChangeMembersResponse, HelloRequest, HelloResponse, ProposeRequest,
-    ProposeResponse, ReadIndexRequest, ReadIndexResponse,
+    ProposeResponse, ReadIndexRequest, ReadIndexResponse, StatusRequest, StatusResponse,
 };
 use crate::identity::Identity;
 use std::sync::{Arc, OnceLock};
@@ -21,6 +21,9 @@ pub trait Controlled: Send + Sync + 'static {
 
     /// Confirms with a quorum that this node leads the group.
     async fn read_index(&self, request: ReadIndexRequest) -> ReadIndexResponse;
+
+    /// Says how far a group is, as this node sees it.
+    async fn status(&self, request: StatusRequest) -> StatusResponse;
 
     /// Changes the members of the groups.
     async fn change_members(&self, request: ChangeMembersRequest) -> ChangeMembersResponse;
@@ -67,6 +70,11 @@ impl Control for Service {
     ) -> Result<Response<ReadIndexResponse>, Status> {
         self.check(&request)?;
         Ok(Response::new(self.node.read_index(request.into_inner()).await))
+    }
+
+    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        self.check(&request)?;
+        Ok(Response::new(self.node.status(request.into_inner()).await))
     }
 
     async fn change_members(

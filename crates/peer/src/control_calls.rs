@@ -4,7 +4,7 @@ use crate::MAX_MESSAGE;
 use crate::generated::control::control_client::ControlClient;
 use crate::generated::control::{
     ChangeMembersRequest, ChangeMembersResponse, HelloRequest, HelloResponse, ProposeRequest,
-    ProposeResponse, ReadIndexRequest, ReadIndexResponse,
+    ProposeResponse, ReadIndexRequest, ReadIndexResponse, StatusRequest, StatusResponse,
 };
 use crate::line::reason;
 use crate::network::{Call, Peers, Purpose};
@@ -56,6 +56,18 @@ impl Peers {
         let call = self.call(to, Purpose::Control);
         let request = call.request(request);
         call.within(patience, client(&call)?.read_index(request)).await
+    }
+
+    /// Asks a node how far a group is.
+    pub async fn status(
+        &self,
+        to: NodeId,
+        request: StatusRequest,
+        patience: Duration,
+    ) -> Result<StatusResponse, Unreachable> {
+        let call = self.call(to, Purpose::Control);
+        let request = call.request(request);
+        call.within(patience, client(&call)?.status(request)).await
     }
 
     /// Asks the leader of `cluster` to change the members of the groups.

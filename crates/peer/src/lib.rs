@@ -42,9 +42,10 @@ mod generated {
 /// Messages of `proto/control.proto`.
 pub mod message {
     pub use crate::generated::control::{
-        Applied, ChangeMembersRequest, ChangeMembersResponse, HelloRequest, HelloResponse, NotLeader, Peer,
-        ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse, Stage, change_members_request,
-        change_members_response, propose_response, read_index_response,
+        Applied, ChangeMembersRequest, ChangeMembersResponse, HelloRequest, HelloResponse, MemberStatus,
+        NotLeader, Peer, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse, Stage,
+        StatusRequest, StatusResponse, change_members_request, change_members_response, propose_response,
+        read_index_response,
     };
 }
 

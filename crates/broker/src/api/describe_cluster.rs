@@ -47,7 +47,7 @@ pub(crate) fn answer(
     DescribeClusterResponse {
         endpoint_type: BROKERS,
         cluster_id: image.cluster_id().unwrap_or_default().into(),
-        controller_id: services.broker_id.0,
+        controller_id: services.controller_id().0,
         brokers: brokers.collect(),
         cluster_authorized_operations: if request.include_cluster_authorized_operations {
             authorized::CLUSTER

@@ -141,8 +141,7 @@ fn describe(
     MetadataResponse {
         brokers: brokers.collect(),
         cluster_id: image.cluster_id().map(Text::from),
-        // Any broker will do: each hands changes to the controller. This one is at hand (MD-7).
-        controller_id: services.broker_id.0,
+        controller_id: services.controller_id().0,
         topics,
         cluster_authorized_operations: authorized(
             request.include_cluster_authorized_operations,

@@ -1,6 +1,7 @@
 //! One file per API. A handler turns a decoded request into calls on the parts of the broker, and what they
 //! say into a response; each file opens with the versions it serves and what each of them added.
 
+pub(crate) mod add_raft_voter;
 pub(crate) mod alter_configs;
 pub(crate) mod alter_partition_reassignments;
 pub(crate) mod api_versions;
@@ -36,4 +37,6 @@ pub(crate) mod offset_delete;
 pub(crate) mod offset_fetch;
 pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
+pub(crate) mod remove_raft_voter;
 pub(crate) mod sync_group;
+pub(crate) mod unregister_broker;

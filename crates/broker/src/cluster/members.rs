@@ -10,6 +10,8 @@ use milena_peer::{Addresses, Peers};
 use milena_quorum::{ChangeError, GroupHandle, NodeId};
 use tokio::time::Instant;
 
+use crate::departure;
+
 /// Longest that one change takes: a new member first gets the log or a snapshot.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Before a leader is asked again, or looked for.
@@ -42,6 +44,11 @@ pub(crate) async fn change(group: &GroupHandle, addresses: &Addresses, change: O
         Some(Change::RemoveVoter(node)) => match voters.remove(&NodeId(node)) {
             false => Ok(()),
             true if voters.is_empty() => return Outcome::Refused("the last voter cannot be removed".into()),
+            // Its successor does it, so that the group is not without a leader until somebody misses one.
+            true if node == group.node_id().0 => {
+                departure::transfer(group).await;
+                return Outcome::NotLeader(NotLeader::default());
+            }
             true => group.keep_voters(voters).await,
         },
         Some(Change::Remove(node)) => {

@@ -11,6 +11,7 @@ mod controller_tasks;
 mod fencing;
 mod machine;
 pub(crate) mod members;
+pub(crate) mod status;
 pub(crate) mod whereabouts;
 
 pub(crate) use applied_everywhere::AppliedEverywhere;

@@ -6,15 +6,15 @@ use std::time::Duration;
 use milena_metadata::BrokerId;
 use milena_peer::message::{
     Applied, ChangeMembersRequest, ChangeMembersResponse, HelloRequest, HelloResponse, NotLeader, Peer,
-    ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse, Stage, change_members_response,
-    propose_response, read_index_response,
+    ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse, Stage, StatusRequest,
+    StatusResponse, change_members_response, propose_response, read_index_response,
 };
 use milena_peer::{Addresses, Controlled, async_trait};
 use milena_quorum::{GroupHandle, NodeId, ProposeError, ReadError};
 use milena_wire::Uuid;
 
 use super::Newcomer;
-use crate::cluster::{Committed, members};
+use crate::cluster::{Committed, members, status};
 
 /// Longest that this node waits for a group on another's behalf; the other asks again.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -201,6 +201,10 @@ impl Controlled for Desk {
             },
         };
         ReadIndexResponse { outcome: Some(outcome) }
+    }
+
+    async fn status(&self, request: StatusRequest) -> StatusResponse {
+        self.group(request.group).map(|group| status::to_message(&group.status())).unwrap_or_default()
     }
 
     async fn change_members(&self, request: ChangeMembersRequest) -> ChangeMembersResponse {

@@ -11,14 +11,21 @@ use crate::output::{self, Align, Format, Table};
 use crate::time;
 
 use super::cluster_health::HealthArgs;
+use super::cluster_members::MemberArgs;
 
-/// The cluster: describe, health.
+/// The cluster: describe, health, add-voter, remove-voter, unregister.
 #[derive(Debug, Subcommand)]
 pub enum ClusterCommand {
     /// Show brokers, the metadata quorum, and how many partitions are well.
     Describe(DescribeArgs),
     /// Say whether all is well, and if not, what ails: exit code 0 or 1.
     Health(HealthArgs),
+    /// Have a broker vote in the metadata quorum; it was an observer.
+    AddVoter(MemberArgs),
+    /// Have a broker vote no longer; it stays as an observer.
+    RemoveVoter(MemberArgs),
+    /// Forget a broker that will not come back.
+    Unregister(MemberArgs),
 }
 
 impl ClusterCommand {
@@ -27,6 +34,9 @@ impl ClusterCommand {
         match self {
             ClusterCommand::Describe(it) => it.run().await,
             ClusterCommand::Health(it) => it.run().await,
+            ClusterCommand::AddVoter(it) => it.add_voter().await,
+            ClusterCommand::RemoveVoter(it) => it.remove_voter().await,
+            ClusterCommand::Unregister(it) => it.unregister().await,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod cluster_health;
+mod cluster_members;
 mod config;
 mod consume;
 mod each;

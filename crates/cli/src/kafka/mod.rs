@@ -19,6 +19,7 @@ mod java;
 mod leader_election;
 mod line_reader;
 mod message_formatter;
+mod metadata_quorum;
 mod options;
 mod reassign_partitions;
 mod reassignment_file;
@@ -51,6 +52,7 @@ const TOOLS: &[Tool] = &[
     Tool { name: "kafka-leader-election", main: leader_election::main },
     Tool { name: "kafka-reassign-partitions", main: reassign_partitions::main },
     Tool { name: "kafka-cluster", main: cluster_tool::main },
+    Tool { name: "kafka-metadata-quorum", main: metadata_quorum::main },
 ];
 
 impl Tool {
