@@ -227,7 +227,7 @@ impl World {
             && self.nodes[node]
                 .image
                 .broker(BrokerId(node as i32))
-                .is_some_and(|it| it.in_controlled_shutdown)
+                .is_some_and(|it| it.fenced || it.in_controlled_shutdown)
             && brokers::leads_nothing(&self.nodes[node].image, BrokerId(node as i32))
         {
             return self.complete_shutdown(node);

@@ -237,14 +237,6 @@ impl World {
         self.network.heal();
         for node in 0..self.nodes.len() {
             self.nodes[node].paused_until = self.nodes[node].paused_until.min(self.now);
-            self.nodes[node].stopping = None;
-            let shutting = self.nodes[node]
-                .image
-                .broker(BrokerId(node as i32))
-                .is_some_and(|it| it.in_controlled_shutdown);
-            if shutting {
-                self.stop(node, false);
-            }
             self.start(node);
         }
     }
