@@ -9,6 +9,7 @@ mod commands;
 mod completion;
 mod connection;
 mod container;
+mod drill;
 mod failure;
 mod kafka;
 mod offset_spec;

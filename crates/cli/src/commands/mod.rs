@@ -1,5 +1,6 @@
 //! `milena NOUN VERB`: the tree of commands, a file for each noun.
 
+mod check;
 mod cluster;
 mod cluster_health;
 mod cluster_members;
@@ -24,7 +25,7 @@ use each::Each;
 
 use crate::completion::CompletionsArgs;
 use crate::failure::{Failure, Outcome};
-use crate::{kafka, serve};
+use crate::{drill, kafka, serve};
 
 /// Kafka in one small binary: broker, metadata quorum and tools.
 #[derive(Debug, Parser)]
@@ -44,6 +45,8 @@ pub enum Milena {
     #[command(subcommand)]
     Explain(explain::ExplainCommand),
     Health(health::HealthArgs),
+    Drill(drill::DrillArgs),
+    Check(check::CheckArgs),
     Completions(CompletionsArgs),
 }
 
@@ -60,6 +63,8 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let outcome = match Milena::parse_from(arguments) {
         Milena::Serve(it) => return serve::run(it),
         Milena::Completions(it) => it.run(),
+        Milena::Drill(it) => it.run(),
+        Milena::Check(it) => it.run(),
         command => block_on(command.work()),
     };
     match outcome {
@@ -79,7 +84,7 @@ impl Milena {
             Milena::Config(it) => it.run().await,
             Milena::Explain(it) => it.run().await,
             Milena::Health(it) => it.run().await,
-            Milena::Serve(_) | Milena::Completions(_) => Ok(()),
+            Milena::Serve(_) | Milena::Completions(_) | Milena::Drill(_) | Milena::Check(_) => Ok(()),
         }
     }
 }

@@ -94,6 +94,12 @@ impl Consumer {
         self.fetcher.partitions().cloned().collect()
     }
 
+    /// The generation and the member id by which the partitions are read; `None` outside of a group.
+    pub fn generation(&self) -> Option<(i32, &str)> {
+        let membership = self.membership.as_ref()?;
+        Some((membership.generation, &membership.member_id))
+    }
+
     /// Offset after the last record that was returned, of each partition where it is known.
     pub fn positions(&self) -> BTreeMap<TopicPartition, i64> {
         self.fetcher.positions()
