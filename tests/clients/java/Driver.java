@@ -36,6 +36,7 @@ public class Driver {
             switch (words[0]) {
                 case "create" -> create(a);
                 case "produce" -> produce(a);
+                case "load" -> load(a);
                 case "consume" -> consume(a);
                 case "member" -> member(a);
                 case "offsets" -> offsets(a);
@@ -84,6 +85,35 @@ public class Driver {
         for (int i = 0; i < sent.size(); i++) {
             RecordMetadata at = sent.get(i).get();
             System.out.printf("{\"i\": %d, \"partition\": %d, \"offset\": %d}%n", i, at.partition(), at.hasOffset() ? at.offset() : -1);
+        }
+    }
+
+    static void load(String[] a) throws Exception {
+        var ended = new java.util.concurrent.CountDownLatch(1);
+        var listener = new Thread(() -> {
+            try {
+                System.in.readAllBytes();
+            } catch (java.io.IOException gone) {
+                // The end as well.
+            }
+            ended.countDown();
+        });
+        listener.setDaemon(true);
+        listener.start();
+        Map<String, Object> settings = Map.of("bootstrap.servers", a[0], "acks", "all", "enable.idempotence", true, "linger.ms", 0);
+        double every = Double.parseDouble(a[3]) * 1e6;
+        long began = System.nanoTime();
+        try (var producer = new KafkaProducer<>(settings, new StringSerializer(), new StringSerializer())) {
+            for (long number = 1; !ended.await((long) Math.max(0, began + number * every - System.nanoTime()), java.util.concurrent.TimeUnit.NANOSECONDS); number++) {
+                for (int partition = 0; partition < Integer.parseInt(a[2]); partition++) {
+                    int to = partition;
+                    long value = partition * 1_000_000_000_000L + number;
+                    long sent = System.nanoTime();
+                    producer.send(new ProducerRecord<>(a[1], partition, "load", Long.toString(value)), (at, failed) -> System.out.printf(
+                        "{\"partition\": %d, \"value\": %d, \"began\": %d, \"ended\": %d, %s}%n", to, value, sent / 1000, System.nanoTime() / 1000,
+                        failed == null ? "\"offset\": " + at.offset() : "\"failed\": " + quoted(failed.getClass().getSimpleName())));
+                }
+            }
         }
     }
 

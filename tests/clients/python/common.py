@@ -2,6 +2,8 @@
 
 import json
 import sys
+import threading
+import time
 
 
 def record(i, base_ms):
@@ -11,8 +13,13 @@ def record(i, base_ms):
     return key, value, [("h", b"%d" % i)], base_ms + i
 
 
+SPEAKING = threading.Lock()
+
+
 def say(**fields):
-    print(json.dumps(fields), flush=True)
+    # Clients report from threads of their own: a line is written in one piece.
+    with SPEAKING:
+        print(json.dumps(fields), flush=True)
 
 
 def say_record(partition, offset, timestamp, key, value, headers):
@@ -24,6 +31,25 @@ def say_record(partition, offset, timestamp, key, value, headers):
         value=value.decode(),
         headers={name: content.decode() for name, content in headers or []},
     )
+
+
+def now():
+    """Microseconds of the monotonic clock, the same for every process of the machine."""
+    return time.monotonic_ns() // 1000
+
+
+def pace(partitions, every_ms, send):
+    """Calls `send(partition, value)` for each partition every `every_ms` until standard input ends."""
+    ended = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    due = time.monotonic()
+    number = 0
+    while not ended.is_set():
+        number += 1
+        for partition in range(int(partitions)):
+            send(partition, partition * 10**12 + number)
+        due = max(due + float(every_ms) / 1000, time.monotonic())
+        time.sleep(max(0, due - time.monotonic()))
 
 
 def main(commands):

@@ -1,12 +1,13 @@
 """Driver of confluent-kafka, the Python binding of librdkafka."""
 
 import functools
+import threading
 import time
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
-from common import main, record, say, say_record
+from common import main, now, pace, record, say, say_record
 
 
 def wait_all(futures):
@@ -56,6 +57,25 @@ def produce(bootstrap, topic, codec, acks, idempotent, count, base_ms):
         raise TimeoutError("not all records were delivered within 30 s")
     for i in range(int(count)):
         say(i=i, partition=sent[i][0], offset=sent[i][1])
+
+
+def load(bootstrap, topic, partitions, every_ms):
+    producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True, "linger.ms": 0})
+
+    def send(partition, value):
+        began = now()
+
+        def report(error, message):
+            outcome = {"failed": error.name()} if error else {"offset": message.offset()}
+            say(partition=partition, value=value, began=began, ended=now(), **outcome)
+
+        producer.produce(topic, b"%d" % value, b"load", partition=partition, on_delivery=report)
+        producer.poll(0)
+
+    # Reports are given out when they come, not when the next record is sent.
+    threading.Thread(target=lambda: [producer.poll(0.1) for _ in iter(int, 1)], daemon=True).start()
+    pace(partitions, every_ms, send)
+    producer.flush(60)
 
 
 def partitions_of(client, topic):
@@ -140,4 +160,4 @@ def delete(bootstrap, topic):
 
 
 if __name__ == "__main__":
-    main({f.__name__: f for f in (create, produce, consume, member, offsets, configs, alter, delete)})
+    main({f.__name__: f for f in (create, produce, load, consume, member, offsets, configs, alter, delete)})

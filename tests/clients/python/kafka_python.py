@@ -7,7 +7,7 @@ from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, Ka
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.structs import OffsetAndMetadata
 
-from common import main, record, say, say_record
+from common import main, now, pace, record, say, say_record
 
 OLD = kafka.__version__.startswith("2.0.")
 
@@ -40,6 +40,24 @@ def produce(bootstrap, topic, codec, acks, idempotent, count, base_ms):
         sent = future.get(10)
         say(i=i, partition=sent.partition, offset=sent.offset)
     producer.close()
+
+
+def load(bootstrap, topic, partitions, every_ms):
+    producer = KafkaProducer(bootstrap_servers=bootstrap.split(","), acks="all", enable_idempotence=True)
+
+    def send(partition, value):
+        began = now()
+
+        def report(**outcome):
+            say(partition=partition, value=value, began=began, ended=now(), **outcome)
+
+        future = producer.send(topic, b"%d" % value, b"load", partition=partition)
+        future.add_callback(lambda sent: report(offset=sent.offset))
+        future.add_errback(lambda error: report(failed=type(error).__name__))
+
+    pace(partitions, every_ms, send)
+    producer.flush(60)
+    producer.close(10)
 
 
 def partitions_of(consumer, topic):
@@ -131,4 +149,4 @@ def delete(bootstrap, topic):
 
 
 if __name__ == "__main__":
-    main({f.__name__: f for f in (create, produce, consume, member, offsets, configs, alter, delete)})
+    main({f.__name__: f for f in (create, produce, load, consume, member, offsets, configs, alter, delete)})

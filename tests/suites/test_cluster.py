@@ -1,0 +1,502 @@
+"""Three brokers and what happens to them under real clients: nothing acknowledged is lost, repeated or out of order.
+
+MILENA_CLUSTER_CLIENTS names the producers (drivers with a `load` command), MILENA_GAP the seconds for which a producer may be
+without an acknowledgement when a broker dies (default 5; the drill measures, this only guards).
+"""
+
+import concurrent.futures
+import json
+import os
+import signal
+import struct
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness import wire
+from harness.broker import KIND
+from harness.cluster import MILENA, Cluster, Load, now_us, read_all, verdict
+from harness.drivers import BY_NAME, until
+from harness.wire import Peer, Refused, batch
+
+PRODUCERS = os.environ.get("MILENA_CLUSTER_CLIENTS", "confluent-kafka,kafka-python,java").split(",")
+GAP = float(os.environ.get("MILENA_GAP", "60" if KIND == "apache" else "5"))
+APACHE = KIND == "apache"
+
+NOT_ENOUGH_REPLICAS = 19
+NOT_LEADER_OR_FOLLOWER = 6
+REBALANCE_IN_PROGRESS = 27
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """One cluster for the module: each test leaves it whole, or starts what it has stopped."""
+    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(autouse=True)
+def whole_again(cluster):
+    yield
+    for broker in cluster.brokers.values():
+        if broker.alive():
+            os.kill(broker.pid, signal.SIGCONT)
+        else:
+            broker.start()
+    until(lambda: len(cluster.metadata([])["brokers"]) == 3, 60, lambda: "a broker did not come back")
+
+
+def others(cluster, *ids):
+    return [i for i in cluster.brokers if i not in ids]
+
+
+def drivers():
+    chosen = [BY_NAME[name] for name in PRODUCERS]
+    return [pytest.param(driver, id=driver.name) for driver in chosen if driver.available()]
+
+
+def judged(cluster, load):
+    """Every record that was acknowledged is there once, in order, at its offset."""
+    load.finish()
+    failed = [it for it in load.outcomes() if "failed" in it]
+    seen = verdict(load, read_all(cluster.bootstrap, load.topic), cluster.directory)
+    assert seen["acked"] == len(load.acked()) > 0
+    return failed
+
+
+def test_records_are_on_all_replicas(cluster):
+    cluster.create("replicated", 3)
+    driver = BY_NAME["confluent-kafka"]
+    driver.run("produce", cluster.bootstrap, "replicated", "lz4", "all", "1", 300, int(time.time() * 1000))
+    assert len(driver.run("consume", cluster.bootstrap, "replicated", 300)) == 300
+    for partition, it in cluster.partitions("replicated").items():
+        assert sorted(it["replica_nodes"]) == [1, 2, 3] and sorted(it["isr_nodes"]) == [1, 2, 3]
+        # Only the leader answers for the partition.
+        for follower in others(cluster, it["leader_id"]):
+            answer = cluster.ask("Produce", 9, to=follower, **wire.produce_fields("replicated", batch(), partition=partition))
+            assert answer["responses"][0]["partition_responses"][0]["error_code"] == NOT_LEADER_OR_FOLLOWER
+    sizes = {
+        i: {path.parent.name: path.stat().st_size for path in broker.data.glob("replicated-*/*.log")} for i, broker in cluster.brokers.items()
+    }
+    assert sizes[1] == sizes[2] == sizes[3] and sum(sizes[1].values()) > 0
+
+
+@pytest.mark.parametrize("driver", drivers())
+def test_kill_of_the_leader_loses_nothing(cluster, driver):
+    topic = f"killed-{driver.name}"
+    cluster.create(topic, 3, min_insync_replicas=2)
+    load = Load(driver, cluster, topic, 3)
+    try:
+        load.wait_acked(100)
+        # The leader of partition 0 first, then the controller.
+        for choose in (lambda: cluster.leader(topic), cluster.controller):
+            victim = choose()
+            at = now_us()
+            cluster.brokers[victim].kill()
+            load.wait_acked(100)
+            print(f"{driver.name}: without an acknowledgement for {load.longest_gap(at):.3f} s after kill -9 of broker {victim}")
+            assert load.longest_gap(at) < GAP
+            cluster.brokers[victim].start()
+            cluster.wait_whole(topic, 60)
+        load.wait_acked(50)
+        assert judged(cluster, load) == []
+    finally:
+        load.kill()
+
+
+def test_rolling_restart_fails_no_request(cluster):
+    cluster.create("rolled", 3, min_insync_replicas=2)
+    load = Load(BY_NAME["confluent-kafka"], cluster, "rolled", 3)
+    try:
+        load.wait_acked(50)
+        for broker in cluster.brokers.values():
+            at = now_us()
+            broker.stop()
+            broker.start()
+            cluster.wait_whole("rolled", 60)
+            load.wait_acked(20)
+            print(f"without an acknowledgement for {load.longest_gap(at):.3f} s while a broker was restarted")
+        assert judged(cluster, load) == []
+    finally:
+        load.kill()
+
+
+def test_a_zombie_acknowledges_nothing(cluster):
+    """A leader that was stopped for longer than its successor needed must not believe that it leads when it wakes up."""
+    first = others(cluster, cluster.controller())[0]
+    cluster.create("zombie", assignment=[[first, *others(cluster, first)]], min_insync_replicas=2)
+    old = cluster.leader("zombie")
+    load = Load(BY_NAME["confluent-kafka"], cluster, "zombie", 1)
+    peers = [Peer(cluster.brokers[old].address, patience=30) for _ in range(5)]
+    try:
+        load.wait_acked(50)
+        os.kill(cluster.brokers[old].pid, signal.SIGSTOP)
+        stopped = time.monotonic()
+        # These wait in the zombie's sockets until it wakes up.
+        for number, peer in enumerate(peers):
+            peer.send("Produce", 9, **wire.produce_fields("zombie", batch([(None, b"%d" % (10**15 + number))])))
+        until(lambda: cluster.leader("zombie", to=others(cluster, old)[0]) != old, 30, lambda: "nobody took over")
+        time.sleep(max(0, stopped + 5 - time.monotonic()))
+        os.kill(cluster.brokers[old].pid, signal.SIGCONT)
+        for peer in peers:
+            try:
+                answer = peer.receive("Produce", 9)["responses"][0]["partition_responses"][0]
+            except (Refused, OSError):
+                continue
+            assert answer["error_code"] != 0, f"the zombie acknowledged offset {answer['base_offset']}"
+        cluster.wait_whole("zombie", 60)
+        load.wait_acked(50)
+        assert judged(cluster, load) == []
+    finally:
+        load.kill()
+        for peer in peers:
+            peer.socket.close()
+
+
+def test_a_follower_that_was_away_catches_up(cluster):
+    cluster.create("away", 1)
+    leader = cluster.leader("away")
+    follower = others(cluster, leader)[0]
+    with Peer(cluster.brokers[leader].address) as peer:
+        assert wire.produce(peer, "away", batch())["error_code"] == 0
+        cluster.brokers[follower].kill()
+        until(lambda: follower not in cluster.partitions("away", to=leader)[0]["isr_nodes"], 60, lambda: "the dead follower stays in the ISR")
+        for _ in range(20):
+            assert wire.produce(peer, "away", batch([(b"k", b"v" * 1000)] * 20))["error_code"] == 0
+    cluster.brokers[follower].start()
+    cluster.wait_whole("away", 60)
+    log = {i: next(broker.data.glob("away-0/*0.log")).read_bytes() for i, broker in cluster.brokers.items()}
+    assert log[follower] == log[leader]
+
+
+def test_too_few_replicas_refuse_a_record(cluster):
+    cluster.create("few", 1, min_insync_replicas=3)
+    leader = cluster.leader("few")
+    with Peer(cluster.brokers[leader].address) as peer:
+        assert wire.produce(peer, "few", batch())["error_code"] == 0
+        victim = others(cluster, leader)[0]
+        cluster.brokers[victim].kill()
+        until(lambda: victim not in cluster.partitions("few", to=leader)[0]["isr_nodes"], 60, lambda: "the ISR does not shrink")
+        until(lambda: wire.produce(peer, "few", batch())["error_code"] == NOT_ENOUGH_REPLICAS, 10, lambda: "it was accepted")
+        # acks=1 asks for no other replica (KIP-966 keeps it from readers until there are enough).
+        assert wire.produce(peer, "few", batch(), acks=1)["error_code"] == 0
+        cluster.brokers[victim].start()
+        cluster.wait_whole("few", 60)
+        assert wire.produce(peer, "few", batch())["error_code"] == 0
+
+
+def test_reassignment_moves_a_partition(cluster):
+    cluster.create("moved", 1, assignment=[[1, 2]])
+    load = Load(BY_NAME["confluent-kafka"], cluster, "moved", 1)
+    try:
+        load.wait_acked(50)
+        partitions = [{"partition_index": 0, "replicas": [3, 2]}]
+        answer = cluster.ask("AlterPartitionReassignments", 0, timeout_ms=15_000, topics=[{"name": "moved", "partitions": partitions}])
+        assert answer["error_code"] == 0 and answer["responses"][0]["partitions"][0]["error_code"] == 0, answer
+
+        def there():
+            it = cluster.partitions("moved")[0]
+            return sorted(it["replica_nodes"]) == sorted(it["isr_nodes"]) == [2, 3] and it["leader_id"] in (2, 3)
+
+        until(there, 60, lambda: cluster.partitions("moved"))
+        load.wait_acked(50)
+        assert judged(cluster, load) == []
+        until(lambda: not list(cluster.brokers[1].data.glob("moved-0")), 70, lambda: "the old replica's files stay")
+    finally:
+        load.kill()
+
+
+def test_an_old_topic_is_not_taken_for_its_successor(cluster):
+    """KIP-516: a broker that missed the deletion of a topic throws its records away."""
+    cluster.create("again", 1)
+    leader = cluster.leader("again")
+    away = others(cluster, leader)[0]
+    with Peer(cluster.brokers[leader].address) as peer:
+        assert wire.produce(peer, "again", batch([(None, b"old")] * 50))["error_code"] == 0
+    cluster.brokers[away].kill()
+    remaining = others(cluster, away)
+    deleted = cluster.ask("DeleteTopics", 5, to=remaining[0], topic_names=["again"], timeout_ms=15_000)
+    assert deleted["responses"][0]["error_code"] == 0, deleted
+
+    def created():
+        topic = {"name": "again", "num_partitions": -1, "replication_factor": -1, "assignments": [], "configs": []}
+        topic["assignments"] = [{"partition_index": 0, "broker_ids": remaining}]
+        return cluster.ask("CreateTopics", 5, to=remaining[0], topics=[topic], timeout_ms=15_000, validate_only=False)["topics"][0]["error_code"] == 0
+
+    until(created, 30, lambda: "the name stays taken")
+    until(lambda: cluster.partitions("again", to=remaining[0])[0]["leader_id"] in remaining, 30, lambda: "no leader")
+    with Peer(cluster.brokers[cluster.leader("again", to=remaining[0])].address) as peer:
+        until(lambda: wire.produce(peer, "again", batch([(None, b"1")]))["error_code"] == 0, 30, lambda: "not accepted")
+    cluster.brokers[away].start()
+    partitions = [{"partition_index": 0, "replicas": [away, *remaining]}]
+    answer = cluster.ask("AlterPartitionReassignments", 0, timeout_ms=15_000, topics=[{"name": "again", "partitions": partitions}])
+    assert answer["error_code"] == 0, answer
+    until(lambda: len(cluster.partitions("again")[0]["isr_nodes"]) == 3, 60, lambda: cluster.partitions("again"))
+    assert [value for _, _, value in read_all(cluster.bootstrap, "again")] == [1]
+
+
+def test_no_leader_rather_than_one_that_lacks_records(cluster):
+    """Unclean election is off: with the only in-sync replica dead, the partition waits for it."""
+    two = others(cluster, cluster.controller())
+    cluster.create("waiting", 1, assignment=[two], min_insync_replicas=1)
+    first, second = two
+    load = Load(BY_NAME["confluent-kafka"], cluster, "waiting", 1)
+    try:
+        load.wait_acked(20)
+        cluster.brokers[second].kill()
+        third = others(cluster, first, second)[0]
+        until(lambda: cluster.partitions("waiting", to=third)[0]["isr_nodes"] == [first], 60, lambda: "the ISR does not shrink")
+        load.wait_acked(50)
+        # Two of three voters are gone for a moment: the one that lacks records comes back first.
+        cluster.brokers[first].kill()
+        cluster.brokers[second].start()
+        time.sleep(2)
+        assert cluster.partitions("waiting", to=third)[0]["leader_id"] != second
+        cluster.brokers[first].start()
+        cluster.wait_whole("waiting", 60)
+        load.wait_acked(20)
+        judged(cluster, load)
+    finally:
+        load.kill()
+
+
+class Committer(threading.Thread):
+    """Commits 1, 2, 3 ... for a group without members, and reads back what is committed after each answer."""
+
+    def __init__(self, cluster, group, topic):
+        super().__init__(daemon=True)
+        self.cluster, self.group, self.topic = cluster, group, topic
+        self.events = []
+        self.stopped = threading.Event()
+        self.acked = 0
+        self.start()
+
+    def run(self):
+        offset = 0
+        while not self.stopped.is_set():
+            try:
+                coordinator = self.cluster.coordinator(self.group)
+                with Peer(self.cluster.brokers[coordinator].address, patience=5) as peer:
+                    while not self.stopped.is_set():
+                        offset += 1
+                        if not self.commit(peer, offset) or not self.fetch(peer):
+                            break
+            except (OSError, Refused, AssertionError):
+                pass
+            time.sleep(0.02)
+
+    def event(self, op, began, **fields):
+        name = {"group": self.group, "partition": f"{self.topic}-0"}
+        self.events.append({"op": op, "began": began, "ended": now_us(), **name, **fields})
+
+    def commit(self, peer, offset):
+        began = now_us()
+        outcome = {"unknown": {"why": "no answer"}}
+        try:
+            partition = {"partition_index": 0, "committed_offset": offset, "committed_leader_epoch": -1, "committed_metadata": ""}
+            answer = peer.ask(
+                "OffsetCommit", 7, group_id=self.group, generation_id_or_member_epoch=-1, member_id="", group_instance_id=None,
+                topics=[{"name": self.topic, "partitions": [partition]}],
+            )
+            code = answer["topics"][0]["partitions"][0]["error_code"]
+            if code == 0:
+                outcome = {"acked": {"offset": None}}
+                self.acked += 1
+            return code == 0
+        finally:
+            self.event("commit", began, committer=1, offset=offset, outcome=outcome)
+
+    def fetch(self, peer):
+        began = now_us()
+        answer = peer.ask("OffsetFetch", 5, group_id=self.group, topics=[{"name": self.topic, "partition_indexes": [0]}])
+        if answer["error_code"] or answer["topics"][0]["partitions"][0]["error_code"]:
+            return False
+        found = answer["topics"][0]["partitions"][0]["committed_offset"]
+        self.event("fetched-commit", began, offset=None if found < 0 else found)
+        return True
+
+    def finish(self):
+        self.stopped.set()
+        self.join(30)
+        file = self.cluster.directory / f"commits-{self.group}.jsonl"
+        file.write_text("".join(json.dumps(event) + "\n" for event in self.events))
+        done = subprocess.run([MILENA, "check", str(file)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
+def test_committed_offsets_never_go_back(cluster):
+    cluster.create("commits", 1)
+    committer = Committer(cluster, "keepers", "commits")
+    for _ in range(3):
+        before = committer.acked
+        until(lambda: committer.acked > before + 20, 60, lambda: "no commit succeeds")
+        victim = cluster.coordinator("keepers")
+        cluster.brokers[victim].kill()
+        before = committer.acked
+        until(lambda: committer.acked > before + 20, 60, lambda: "no commit succeeds without the old coordinator")
+        cluster.brokers[victim].start()
+    committer.finish()
+
+
+SUBSCRIPTION = struct.pack(">hi", 0, 1) + struct.pack(">h", 6) + b"phases" + struct.pack(">i", -1)
+
+
+class Member:
+    """A member of a classic group, by hand: each step is one request, to whoever coordinates now."""
+
+    def __init__(self, cluster, group):
+        self.cluster, self.group = cluster, group
+        self.id, self.generation, self.leader, self.members = "", -1, False, []
+        self.assigned = None
+        self.stable = False
+
+    def ask(self, name, version, **fields):
+        """Asks until a coordinator answers; a dead one is looked for anew."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                to = self.cluster.coordinator(self.group)
+                answer = self.cluster.ask(name, version, to=to, patience=30, group_id=self.group, **fields)
+            except (OSError, Refused):
+                continue
+            if answer["error_code"] not in (14, 15, 16):
+                return answer
+            time.sleep(0.02)
+        raise AssertionError(f"{name} found no coordinator")
+
+    def join(self):
+        """Joins as clients do: with a new id if the group does not know the old one."""
+        for _ in range(10):
+            answer = self.ask(
+                "JoinGroup", 5, session_timeout_ms=30_000, rebalance_timeout_ms=10_000, member_id=self.id, group_instance_id=None,
+                protocol_type="consumer", protocols=[{"name": "range", "metadata": SUBSCRIPTION}],
+            )
+            if answer["error_code"] in (25, 79):
+                self.id = answer["member_id"] if answer["error_code"] == 79 else ""
+                continue
+            assert answer["error_code"] == 0, answer
+            self.id, self.generation = answer["member_id"], answer["generation_id"]
+            self.leader, self.assigned = answer["leader"] == self.id, None
+            self.members = [it["member_id"] for it in answer["members"]]
+            return
+        raise AssertionError("the group never took the member")
+
+    def sync(self):
+        share = [{"member_id": member, "assignment": member.encode()} for member in self.members] if self.leader else []
+        answer = self.ask("SyncGroup", 3, generation_id=self.generation, member_id=self.id, group_instance_id=None, assignments=share)
+        self.assigned = None if answer["error_code"] else bytes(answer["assignment"])
+        return answer["error_code"]
+
+    def heartbeat(self):
+        return self.ask("Heartbeat", 3, generation_id=self.generation, member_id=self.id, group_instance_id=None)["error_code"]
+
+    def follow(self, stopped):
+        """Takes part in every rebalance until `stopped`."""
+        while not stopped.is_set():
+            if self.generation < 0 or (self.sync() if self.assigned is None else self.heartbeat()):
+                self.stable = False
+                self.join()
+            elif self.assigned is not None:
+                self.stable = True
+                time.sleep(0.05)
+
+
+def both(*calls):
+    """Runs calls side by side and returns their results."""
+    with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
+        return [it.result(90) for it in [pool.submit(call) for call in calls]]
+
+
+def settle(members):
+    """Runs the members until all are stable in one generation."""
+    stopped = threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(len(members)) as pool:
+        running = [pool.submit(member.follow, stopped) for member in members]
+        try:
+            until(
+                lambda: all(it.stable for it in members) and len({it.generation for it in members}) == 1,
+                60,
+                lambda: [(it.id, it.generation, it.stable, running) for it in members],
+            )
+        finally:
+            stopped.set()
+        for it in running:
+            it.result(60)
+
+
+@pytest.mark.parametrize("phase", ["stable", "joining", "joined", "synced"])
+def test_coordinator_dies_in_a_rebalance(cluster, phase):
+    """GR-16, G3: members keep their ids, a stable group its generation; nobody waits for ever."""
+    group = f"phase-{phase}"
+    members = [Member(cluster, group), Member(cluster, group)]
+    settle(members)
+    ids, generation = [member.id for member in members], members[0].generation
+    victim = cluster.coordinator(group)
+
+    def kill():
+        cluster.brokers[victim].kill()
+
+    if phase == "stable":
+        kill()
+        assert both(*(member.heartbeat for member in members)) == [0, 0], "a stable group was not kept"
+        assert [member.generation for member in members] == [generation] * 2
+    else:
+        # Only the leader of a group can begin a rebalance without a change; it waits in JoinGroup for the other.
+        leader, follower = sorted(members, key=lambda member: not member.leader)
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            waiting = pool.submit(leader.join)
+            until(lambda: follower.heartbeat() == REBALANCE_IN_PROGRESS, 20, lambda: "no rebalance begins")
+            if phase == "joining":
+                kill()
+                # The new coordinator knows the group as it was; the leader, waiting there now, begins anew.
+                joined = threading.Event()
+                pool.submit(follower.follow, joined)
+                try:
+                    waiting.result(60)
+                    leader.sync()
+                finally:
+                    joined.set()
+            else:
+                follower.join()
+                waiting.result(60)
+        if phase == "joined":
+            # The generation is formed and its leader has not said who gets what.
+            kill()
+        elif phase == "synced":
+            both(*(member.sync for member in members))
+            kill()
+    settle(members)
+    assert {member.assigned for member in members} <= {member.id.encode() for member in members}
+    if not APACHE or phase in ("stable", "synced"):
+        assert [member.id for member in members] == ids, "member ids were not kept"
+    assert members[0].generation == members[1].generation >= generation
+
+
+def test_group_goes_on_when_its_coordinator_dies(cluster):
+    """Real consumers: everything is read, and what is committed never goes back."""
+    cluster.create("shared", 4, min_insync_replicas=2)
+    load = Load(BY_NAME["confluent-kafka"], cluster, "shared", 4, every_ms=20)
+    driver = BY_NAME["confluent-kafka"]
+    members = [driver.start("member", cluster.bootstrap, "shared", "readers") for _ in range(2)]
+    try:
+        until(lambda: all(member.assigned for member in members), 60, lambda: [member.state() for member in members])
+        for _ in range(2):
+            committed = {p: max(member.committed.get(p, 0) for member in members) for p in range(4)}
+            victim = cluster.coordinator("readers")
+            cluster.brokers[victim].kill()
+            read = sum(len(member.read) for member in members)
+            until(lambda: sum(len(member.read) for member in members) > read + 50, 60, lambda: [member.state() for member in members])
+            until(lambda: all(max(m.committed.get(p, 0) for m in members) > committed[p] for p in range(4)), 60, lambda: [m.state() for m in members])
+            cluster.brokers[victim].start()
+            cluster.wait_whole("shared", 60)
+        load.finish()
+        acked = {(it["partition"], it["offset"]) for it in load.acked()}
+        until(lambda: acked <= {(p, o) for m in members for p, o, _ in m.read}, 60, lambda: "records were passed over")
+        assert verdict(load, read_all(cluster.bootstrap, "shared"), cluster.directory)["acked"] == len(acked)
+        assert [error for member in members for error in member.errors] == []
+    finally:
+        load.kill()
+        for member in members:
+            member.kill()
