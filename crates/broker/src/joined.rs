@@ -21,6 +21,9 @@ use crate::server::{StartError, check_meta};
 /// Before the leader is asked again whether this node is a member.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Between two questions of a member whether it still is one.
+const CONFIRMATION: Duration = Duration::from_secs(10);
+
 /// A node whose Raft groups run.
 pub(crate) struct Joined {
     pub(crate) meta: MetaProperties,
@@ -72,7 +75,8 @@ impl Joined {
 }
 
 /// A node that comes to a running cluster is added by its leader before it hears anything. One that was taken out
-/// while it was away does not know, so everybody asks; a leader to whom it is no news does nothing.
+/// while nobody could reach it does not know, so everybody asks now and then; a leader to whom it is no news does
+/// nothing.
 async fn be_member(
     config: &BrokerConfig,
     quorum: &Quorum,
@@ -87,17 +91,23 @@ async fn be_member(
     let own = Peer { node: peering.desk.node.0, address: peering.desk.address.clone() };
     let change = Change::AddLearner(own);
     let announced = forming::announce(config.clone(), Arc::clone(&peering.desk));
-    if !members.is_member() {
+    if members.is_member() {
+        control.spawn(announced);
+    } else {
         info!(node = %peering.desk.node, "asking to be a member of the quorum");
         announced.await;
-        return Ok(members.change(&change).await?);
+        members.change(&change).await?;
     }
     let closing = peering.closing.clone();
     let asking = async move {
-        announced.await;
-        while let Err(error) = members.change(&change).await {
-            debug!(%error, "membership not confirmed yet");
-            tokio::time::sleep(PAUSE).await;
+        loop {
+            match members.change(&change).await {
+                Ok(()) => tokio::time::sleep(CONFIRMATION).await,
+                Err(error) => {
+                    debug!(%error, "membership not confirmed yet");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
         }
     };
     control.spawn(async move { closing.run_until_cancelled(asking).await });

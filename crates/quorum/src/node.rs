@@ -270,6 +270,9 @@ impl NodeInner {
             // `leadership` turns it on as soon as there is somebody else.
             enable_tick: false,
             enable_pre_vote: Some(true),
+            // A learner may come back with an empty disk. A voter must not (F11): the broker refuses to start it. The
+            // alternative here is that the leader panics, and with it the next one.
+            allow_log_reversion: Some(true),
             // A leader that comes back asks for votes like anybody else.
             enable_leader_restore: Some(false),
             backoff: "10ms 20ms 40ms ...200ms".to_owned(),

@@ -1,5 +1,6 @@
-//! RemoveRaftVoter (81), version 0: makes a voter of both Raft groups an observer (KIP-853). It goes on as a broker,
-//! if it lives; one that will not come back is forgotten by UnregisterBroker.
+//! RemoveRaftVoter (81), version 0: makes a voter of both Raft groups an observer (KIP-853). It goes on as a broker, if
+//! it lives. One that does not answer leaves the groups, so that it may come back with an empty directory; if it will
+//! not come back, UnregisterBroker forgets it.
 
 use std::sync::Arc;
 

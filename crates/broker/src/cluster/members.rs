@@ -7,13 +7,16 @@ use milena_peer::message::change_members_request::Change;
 use milena_peer::message::change_members_response::Outcome;
 use milena_peer::message::{ChangeMembersRequest, NotLeader, Peer};
 use milena_peer::{Addresses, Peers};
-use milena_quorum::{ChangeError, GroupHandle, NodeId};
+use milena_quorum::{ChangeError, GroupHandle, GroupStatus, NodeId};
 use tokio::time::Instant;
 
 use crate::departure;
 
 /// Longest that one change takes: a new member first gets the log or a snapshot.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A member that has not answered for this long is taken for dead when it is removed: should it live, it comes back
+/// by itself as an observer.
+const SILENCE: Duration = Duration::from_secs(2);
 /// Before a leader is asked again, or looked for.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -49,6 +52,7 @@ pub(crate) async fn change(group: &GroupHandle, addresses: &Addresses, change: O
                 departure::transfer(group).await;
                 return Outcome::NotLeader(NotLeader::default());
             }
+            true if is_silent(&status, NodeId(node)) => group.change_voters(voters).await,
             true => group.keep_voters(voters).await,
         },
         Some(Change::Remove(node)) => {
@@ -70,6 +74,12 @@ pub(crate) async fn change(group: &GroupHandle, addresses: &Addresses, change: O
         }
         Err(error) => Outcome::Refused(error.to_string()),
     }
+}
+
+/// Whether a member does not answer the leader.
+fn is_silent(status: &GroupStatus, node: NodeId) -> bool {
+    let heard = status.replicas.get(&node).and_then(|replica| replica.silent_for);
+    heard.is_none_or(|silent| silent > SILENCE)
 }
 
 /// The node of a peer, which the leader must be able to reach.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use milena_broker::Server;
+use milena_broker::{Server, StartError};
 use milena_config::load::Sources;
 use milena_records::{BatchBuilder, Compression};
 use milena_wire::create_topics::{CreatableTopic, CreateTopicsRequest};
@@ -33,16 +33,22 @@ pub struct Broker {
 impl Broker {
     /// Starts on the directory, with these settings beside.
     pub fn start(dir: &Path, settings: &[&str]) -> Self {
+        Self::try_start(dir, settings, None).unwrap()
+    }
+
+    /// The same, and perhaps for a cluster that must have this id.
+    pub fn try_start(dir: &Path, settings: &[&str], cluster_id: Option<&str>) -> Result<Self, StartError> {
         let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let (runtime, control) = (runtime().unwrap(), runtime().unwrap());
         let mut set = vec!["listeners=PLAINTEXT://127.0.0.1:0".to_owned()];
         set.extend(settings.iter().map(|&setting| setting.to_owned()));
         let data_dir = Some(dir.display().to_string());
-        let loaded = Sources { set, data_dir, ..Default::default() }.load().unwrap();
-        let server = runtime.block_on(Server::start(loaded, control.handle())).unwrap();
+        let environment = cluster_id.map(|id| ("CLUSTER_ID".to_owned(), id.to_owned())).into_iter().collect();
+        let loaded = Sources { set, data_dir, environment, ..Default::default() }.load().unwrap();
+        let server = runtime.block_on(Server::start(loaded, control.handle()))?;
         let endpoint = &server.endpoints()[0];
         let address = format!("{}:{}", endpoint.host, endpoint.port).parse().unwrap();
-        Self { server: Some(server), runtime, control, address }
+        Ok(Self { server: Some(server), runtime, control, address })
     }
 
     /// Starts on a directory that lives as long as the test.
@@ -50,6 +56,11 @@ impl Broker {
         let dir = TempDir::new().unwrap();
         let broker = Self::start(dir.path(), &[]);
         (dir, broker)
+    }
+
+    /// Its id.
+    pub fn id(&self) -> i32 {
+        self.server.as_ref().map_or(-1, Server::broker_id)
     }
 
     /// Where it serves HTTP.
