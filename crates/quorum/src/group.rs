@@ -3,7 +3,6 @@
 use crate::error::{ChangeError, ProposeError, ReadError};
 use crate::id::{GroupId, NodeId};
 use crate::inbound::Inbound;
-use crate::leadership::is_alone;
 use crate::reads::Reads;
 use crate::state::Keeper;
 use crate::types::{Command, LogId, Raft, Types};
@@ -229,16 +228,13 @@ impl GroupHandle {
         let metrics = self.inner.raft.data_metrics();
         let now = metrics.borrow_watched();
         let last_log = now.last_log.map(|at| (at.committed_leader_id().term, at.index()));
-        let alone = || {
-            is_alone(
-                self.inner.node,
-                self.inner.raft.server_metrics().borrow_watched().membership_config.membership(),
-            )
-        };
+        let metrics = self.inner.raft.server_metrics();
+        let is_quorum = metrics.borrow_watched().membership_config.voter_ids().eq([self.inner.node]);
         let quorum_acked_ago = match &now.last_quorum_acked {
             _ if !leader.is_self => None,
-            Some(acked) => Some(acked.elapsed()),
-            None => alone().then_some(Duration::ZERO),
+            // It needs nobody's acknowledgement.
+            _ if is_quorum => Some(Duration::ZERO),
+            acked => acked.as_ref().map(|acked| acked.elapsed()),
         };
         Vitals { leader, last_log, quorum_acked_ago }
     }

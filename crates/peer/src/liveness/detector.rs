@@ -222,10 +222,12 @@ impl Detector {
         let fresh = echoed.map_or(Duration::ZERO, |sent| awake.saturating_sub(now.saturating_sub(sent)));
         if fresh > peer.fresh {
             let silence = awake.saturating_sub(peer.fresh);
-            // Longer silences than these are stops and partitions, from which nothing is learnt about its habits. Nor
-            // is there from what had queued up meanwhile and comes in all at once.
+            // Silences of a session are stops and partitions, which say nothing about its habits: learning from them,
+            // a broker that is paused often would be allowed ever longer pauses. Nor does what had queued up meanwhile
+            // and comes in all at once. On a machine that is just slow shorter ones abound.
             let is_queued = awake.saturating_sub(peer.refreshed) < self.expect.beat / 4;
-            if peer.verdict != Verdict::Unknown && !is_queued && silence < peer.session(&self.expect) * 2 {
+            let session = peer.session(&self.expect);
+            if peer.verdict == Verdict::Alive && !is_queued && silence <= session {
                 peer.gaps.add(silence);
             }
             (peer.fresh, peer.refreshed) = (fresh, awake);

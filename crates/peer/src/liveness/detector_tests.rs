@@ -198,8 +198,8 @@ fn session_follows_what_is_usual() {
 fn long_stop_teaches_nothing() {
     let mut run = Run::new();
     run.all_well(ms(30_000));
-    for _ in 0..50 {
-        run.pass_hearing(ms(5_000), &[B]);
+    for round in 0..100 {
+        run.pass_hearing(ms(if round % 2 == 0 { 5_000 } else { 350 }), &[B]);
         assert_eq!(run.verdict(A), Verdict::Dead(Cause::Silence));
         run.all_well(ms(1_000));
     }
