@@ -3,6 +3,7 @@
 //! What is left out: choosing among several replicas after an unclean stop of all of them by their log ends
 //! (balanced recovery). With ISR and ELR empty only the last known leader comes back by itself.
 
+use milena_bugs::{Bug, is_on};
 use milena_records::LeaderEpoch;
 
 use crate::{BrokerId, Partition, PartitionEpoch};
@@ -80,7 +81,7 @@ impl<'a> PartitionChange<'a> {
         self.elect(&mut after);
         self.remember_last_leader(&mut after);
         let dropped = self.before.replicas.iter().any(|id| !after.replicas.contains(id));
-        if after.leader != self.before.leader || dropped {
+        if after.leader != self.before.leader || (dropped && !is_on(Bug::M9)) {
             after.leader_epoch = LeaderEpoch(self.before.leader_epoch.0 + 1);
         }
         if after == *self.before {
@@ -122,6 +123,7 @@ impl<'a> PartitionChange<'a> {
         }
         let afresh =
             self.min_insync_replicas != self.before.min_insync_replicas && !self.before.isr.is_empty();
+        let afresh = afresh && !is_on(Bug::M8);
         let left = self.before.isr.iter().chain(if afresh { &[][..] } else { &self.before.elr[..] });
         let mut elr: Vec<BrokerId> = left
             .copied()

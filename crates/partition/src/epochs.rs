@@ -4,6 +4,7 @@
 //! Followers truncate by these answers and by nothing else (KIP-101, KIP-279); clients detect truncation
 //! by them (KIP-320). Both columns grow strictly, whatever happens (KAFKA-7897).
 
+use milena_bugs::{Bug, is_on};
 use milena_records::{LeaderEpoch, Offset};
 
 /// One leader epoch and the first offset written in it.
@@ -86,7 +87,7 @@ impl EpochCache {
         if epoch == self.latest() {
             return false;
         }
-        let forgot = self.truncate_from_end(base_offset);
+        let forgot = !is_on(Bug::R5) && self.truncate_from_end(base_offset);
         let began = epoch > self.latest() && self.assign(epoch, base_offset);
         forgot || began
     }

@@ -1,5 +1,6 @@
 //! A follower's fetch, judged by the leader (KIP-101, KIP-279, KIP-320, KIP-595, KIP-903).
 
+use milena_bugs::{Bug, is_on};
 use milena_records::{LeaderEpoch, Offset};
 
 use crate::{EpochCache, EpochEnd, EpochRefusal, Replica, Role};
@@ -71,7 +72,9 @@ impl Replica {
         epochs: &EpochCache,
     ) -> Result<FetchVerdict, FetchRefusal> {
         self.now_ms = self.now_ms.max(now_ms);
-        self.check_exact_epoch(fetch.leader_epoch)?;
+        if !is_on(Bug::R17) {
+            self.check_exact_epoch(fetch.leader_epoch)?;
+        }
         if self.role() != Role::Leader {
             return Err(FetchRefusal::NotLeader);
         }
@@ -80,6 +83,7 @@ impl Replica {
         }
         if let Some(life) = self.lives.get(&fetch.replica)
             && fetch.broker_epoch < life.epoch
+            && !is_on(Bug::M5)
         {
             return Err(FetchRefusal::EarlierLife { known: life.epoch, got: fetch.broker_epoch });
         }
@@ -105,7 +109,7 @@ impl Replica {
         last_fetched_epoch: LeaderEpoch,
         epochs: &EpochCache,
     ) -> Result<Option<EpochEnd>, FetchRefusal> {
-        if last_fetched_epoch < LeaderEpoch(0) {
+        if last_fetched_epoch < LeaderEpoch(0) || is_on(Bug::R2) {
             return Ok(None);
         }
         let end = self.end_of_epoch(last_fetched_epoch, epochs).ok_or_else(|| self.out_of_range())?;

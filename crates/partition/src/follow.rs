@@ -3,6 +3,7 @@
 //! A reply is judged by the epoch of its *request*: the sender may have lost its leadership, truncated and
 //! appended between reading for us and sending.
 
+use milena_bugs::{Bug, is_on};
 use milena_records::{LeaderEpoch, Offset};
 
 use crate::{EpochCache, EpochEnd, Replica, Role};
@@ -99,7 +100,7 @@ impl Replica {
 
     /// Epoch of the last record, derived from the log and never from replies (KAFKA-15510).
     fn last_epoch(&self, epochs: &EpochCache) -> LeaderEpoch {
-        if self.log_end == Offset::ZERO {
+        if self.log_end == Offset::ZERO || is_on(Bug::R8) {
             return LeaderEpoch::NONE;
         }
         epochs.epoch_of(Offset(self.log_end.0 - 1)).unwrap_or(LeaderEpoch::NONE)
@@ -108,7 +109,7 @@ impl Replica {
     /// Judges the reply to `asked`.
     pub fn judge_reply(&mut self, asked: &Position, reply: &Reply, epochs: &EpochCache) -> Judgement {
         let still_asked = self.position(epochs).is_some_and(|now| {
-            now.leader_epoch == asked.leader_epoch
+            (now.leader_epoch == asked.leader_epoch || is_on(Bug::R4))
                 && now.fetch_offset == asked.fetch_offset
                 // Cut and refilled in between, the log may end there again.
                 && now.last_fetched_epoch == asked.last_fetched_epoch
@@ -119,6 +120,7 @@ impl Replica {
         match *reply {
             Reply::Batches { .. } => Judgement::Append,
             Reply::Diverging(end) => Judgement::Truncate { to: self.common_end(end, epochs) },
+            Reply::OutOfRange { log_start, .. } if is_on(Bug::R11) => Judgement::StartOver { at: log_start },
             Reply::OutOfRange { log_end, .. } if log_end < self.log_end => {
                 Judgement::Truncate { to: log_end }
             }
@@ -137,7 +139,7 @@ impl Replica {
     /// Whether to append a batch that begins at `base_offset` and was written in `epoch`. Ask before each batch, and
     /// tell [`Self::appended`] after it.
     pub fn accepts_batch(&self, asked: &Position, base_offset: Offset, epoch: LeaderEpoch) -> BatchVerdict {
-        if epoch > asked.leader_epoch {
+        if epoch > asked.leader_epoch && !is_on(Bug::R9) {
             return BatchVerdict::Leave;
         }
         // After a full truncation to the middle of a batch the log begins at that batch's base (KAFKA-6975).
@@ -158,13 +160,17 @@ impl Replica {
 
     /// The log was emptied and begins at `at` (KAFKA-9491: the high watermark comes along).
     pub fn started_over(&mut self, at: Offset) {
-        (self.log_start, self.log_end, self.high_watermark) = (at, at, at);
+        (self.log_start, self.log_end) = (at, at);
+        if !is_on(Bug::R13) {
+            self.high_watermark = at;
+        }
     }
 
     /// Where this log and the leader's part, as far as one answer tells; the next fetch finds out more (KIP-279).
     fn common_end(&self, leaders: EpochEnd, epochs: &EpochCache) -> Offset {
         let end = match epochs.end_offset_of(leaders.epoch, self.log_end) {
             None => leaders.end_offset,
+            Some(_) if is_on(Bug::R3) => leaders.end_offset,
             Some(own) if own.epoch != leaders.epoch => own.end_offset,
             Some(own) => own.end_offset.min(leaders.end_offset),
         };

@@ -4,6 +4,7 @@
 //! From the moment a change may have been accepted until its fate is known the *maximal* ISR counts: those who
 //! are in it and those who may be. One change is under way at a time.
 
+use milena_bugs::{Bug, is_on};
 use milena_records::{LeaderEpoch, Offset};
 
 use crate::followers::Follower;
@@ -71,7 +72,15 @@ impl Replica {
     /// Who may be in the ISR as far as this leader knows; never fewer than the controller counts.
     pub fn maximal_isr(&self) -> impl Iterator<Item = i32> {
         let joining = self.pending.iter().flat_map(|pending| pending.joining.iter());
-        self.leadership.isr.iter().chain(joining).copied()
+        let joining = joining.filter(|_| !is_on(Bug::M1));
+        let leaving = |id: i32| is_on(Bug::M2) && self.is_leaving(id);
+        self.leadership.isr.iter().chain(joining).copied().filter(move |id| !leaving(*id))
+    }
+
+    fn is_leaving(&self, id: i32) -> bool {
+        self.pending
+            .as_ref()
+            .is_some_and(|pending| !pending.change.isr.iter().any(|(member, _)| *member == id))
     }
 
     /// Whether a change of the ISR is under way.
@@ -152,7 +161,9 @@ impl Replica {
     /// Whether `id` may be added as the process that fetched: alive, and the life that the metadata knows.
     pub(crate) fn is_eligible(&self, id: i32) -> bool {
         let Some(follower) = self.followers.get(id) else { return false };
-        self.lives.get(&id).is_some_and(|life| life.active && life.epoch == follower.broker_epoch)
+        self.lives.get(&id).is_some_and(|life| {
+            (life.active || is_on(Bug::M3)) && (life.epoch == follower.broker_epoch || is_on(Bug::M5))
+        })
     }
 
     fn life_of_member(&self, id: i32) -> i64 {
@@ -163,7 +174,10 @@ impl Replica {
     /// Who has caught up: with the high watermark, and with the start of this epoch, since the high watermark that
     /// this leader began with may itself be too low (KAFKA-16452).
     fn joiners(&self) -> Vec<i32> {
-        let reached = self.high_watermark.max(self.epoch_start);
+        let reached = match is_on(Bug::R14) {
+            true => self.high_watermark,
+            false => self.high_watermark.max(self.epoch_start),
+        };
         let caught_up = |end: Option<Offset>| end.is_some_and(|end| end >= reached);
         self.followers
             .iter()

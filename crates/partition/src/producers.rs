@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use milena_bugs::{Bug, is_on};
 use milena_records::{BatchHeader, Offset, ProducerEpoch, ProducerId};
 
 /// Batches kept per producer id: a client may have this many requests in flight, so each of them can
@@ -160,7 +161,7 @@ impl Producers {
         // No state: expired, or all its records were deleted. Any sequence is accepted (PR-16), but not one whose
         // predecessor was turned away a moment ago: that one comes again.
         let Some(producer) = self.by_id.get(&id) else {
-            return match self.refused.get(&id) {
+            return match self.refused.get(&id).filter(|_| !is_on(Bug::P10)) {
                 Some(it) if it.epoch == batch.producer_epoch && batch.base_sequence > it.lowest => {
                     Err(SequenceRefusal::OutOfOrder {
                         producer_id: id,
@@ -239,7 +240,8 @@ impl Producers {
             producer.epoch = batch.producer_epoch;
             producer.batches.clear();
         }
-        if producer.batches.len() == BATCHES_KEPT {
+        let kept = if is_on(Bug::P1) { 1 } else { BATCHES_KEPT };
+        if producer.batches.len() == kept {
             producer.batches.pop_front();
         }
         producer.batches.push_back(BatchMetadata::of(batch));

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use milena_bugs::{Bug, is_on};
 use milena_records::Offset;
 
 use crate::followers::{Follower, Followers};
@@ -180,12 +181,13 @@ impl Replica {
     /// Whether the end of what consumers may read can be told as the partition's latest offset. Not while a new
     /// leader's high watermark may lie below that of its predecessor: OFFSET_NOT_AVAILABLE, KIP-207.
     pub fn knows_latest_offset(&self) -> bool {
-        self.role() == Role::Leader && self.high_watermark >= self.epoch_start
+        self.role() == Role::Leader && (self.high_watermark >= self.epoch_start || is_on(Bug::R15))
     }
 
     /// What became of a batch that ends at `end` and was appended in `leader_epoch`, for `acks=all`.
     pub fn replication_of(&self, leader_epoch: milena_records::LeaderEpoch, end: Offset) -> Replication {
-        if self.role() != Role::Leader || self.leadership.leader_epoch != leader_epoch {
+        let is_over = self.role() != Role::Leader || self.leadership.leader_epoch != leader_epoch;
+        if is_over && !is_on(Bug::G1) {
             return Replication::EpochOver;
         }
         if self.high_watermark < end {
@@ -229,7 +231,10 @@ impl Replica {
 
     /// Moves the high watermark as far as the rules allow; returns whether it moved.
     pub(crate) fn advance_high_watermark(&mut self) -> bool {
-        if self.role() != Role::Leader || self.leadership.isr.len() < self.leadership.required_copies() {
+        if self.role() != Role::Leader {
+            return false;
+        }
+        if self.leadership.isr.len() < self.leadership.required_copies() && !is_on(Bug::M6) {
             return false;
         }
         let slowest = self

@@ -1,5 +1,6 @@
 //! The follower's side: asking the leader, and judging what it says.
 
+use milena_bugs::{Bug, is_on};
 use milena_partition::{BatchVerdict, FollowerFetch, Judgement, Position, Reply};
 use milena_records::Offset;
 
@@ -80,7 +81,9 @@ impl World {
                     match hosted.replica.accepts_batch(asked, Offset(offset), record.epoch) {
                         BatchVerdict::Append => {
                             hosted.log.append(*record);
-                            hosted.producers.record(&record.header(Offset(offset)));
+                            if !is_on(Bug::P6) {
+                                hosted.producers.record(&record.header(Offset(offset)));
+                            }
                             hosted.replica.appended(Offset(offset + 1), now_ms);
                         }
                         BatchVerdict::Leave | BatchVerdict::Misplaced => break,

@@ -1,5 +1,6 @@
 //! The leader's side: producers' requests, followers' fetches, the high watermark.
 
+use milena_bugs::{Bug, is_on};
 use milena_partition::{
     AppendRefusal, FetchRefusal, FetchVerdict, FollowerFetch, Position, Replication, Reply, Role,
     SequenceRefusal, SequenceVerdict,
@@ -63,6 +64,9 @@ impl World {
             }
 
             Err(_) => return self.answer(&request, ProduceAnswer::Fenced),
+            Ok(SequenceVerdict::Duplicate(known)) if is_on(Bug::P3) => {
+                return self.answer(&request, ProduceAnswer::Stored(offset_of(&known)));
+            }
             Ok(SequenceVerdict::Duplicate(known)) => offset_of(&known),
             Ok(SequenceVerdict::Accept) => {
                 hosted.log.append(record);

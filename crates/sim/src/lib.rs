@@ -12,6 +12,8 @@ mod client;
 mod control;
 mod disk;
 mod follower;
+#[cfg(feature = "bugs")]
+pub mod hunt;
 mod leader;
 mod message;
 mod network;

@@ -17,21 +17,28 @@ struct Arguments {
     events: u64,
     seed: Option<u64>,
     trace: bool,
+    #[cfg_attr(not(feature = "bugs"), allow(dead_code))]
+    bugs: Option<String>,
 }
 
 fn arguments() -> Option<Arguments> {
     let jobs = std::thread::available_parallelism().map_or(1, |it| it.get() as u64);
-    let mut it = Arguments { seeds: 100, from: 1, jobs, events: 100_000, seed: None, trace: false };
+    let mut it =
+        Arguments { seeds: 100, from: 1, jobs, events: 100_000, seed: None, trace: false, bugs: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
-        let mut number = || words.next()?.parse().ok();
+        let number = |words: &mut dyn Iterator<Item = String>| words.next()?.parse().ok();
         match word.as_str() {
-            "--seeds" => it.seeds = number()?,
-            "--from" => it.from = number()?,
-            "--jobs" => it.jobs = number()?,
-            "--events" => it.events = number()?,
-            "--seed" => it.seed = Some(number()?),
+            "--seeds" => it.seeds = number(&mut words)?,
+            "--from" => it.from = number(&mut words)?,
+            "--jobs" => it.jobs = number(&mut words)?,
+            "--events" => it.events = number(&mut words)?,
+            "--seed" => it.seed = Some(number(&mut words)?),
             "--trace" => it.trace = true,
+            #[cfg(feature = "bugs")]
+            "--bugs" => it.bugs = Some(String::new()),
+            #[cfg(feature = "bugs")]
+            "--bug" => it.bugs = words.next(),
             _ => return None,
         }
     }
@@ -44,6 +51,10 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     std::panic::set_hook(Box::new(|_| {}));
+    #[cfg(feature = "bugs")]
+    if let Some(only) = &arguments.bugs {
+        return hunt_bugs(only, &arguments);
+    }
     match arguments.seed {
         Some(seed) => one(seed, &arguments),
         None => many(&arguments),
@@ -139,4 +150,21 @@ fn explain(plan: &Plan) {
 fn git_hash() -> String {
     let output = std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
     output.map_or_else(|_| "unknown".into(), |it| String::from_utf8_lossy(&it.stdout).trim().to_owned())
+}
+
+/// Makes every known mistake in turn, or one, and prints the table of `docs/replication-bugs.md`.
+#[cfg(feature = "bugs")]
+fn hunt_bugs(only: &str, arguments: &Arguments) -> ExitCode {
+    println!("| row | the mistake | seeds until noticed | how |");
+    println!("|---|---|---|---|");
+    for &bug in milena_bugs::Bug::ALL.iter().filter(|it| only.is_empty() || format!("{it:?}") == only) {
+        let found = milena_sim::hunt::hunt(bug, arguments.seeds, arguments.events);
+        let (seeds, how) = match found {
+            Some(found) => (found.seeds.to_string(), found.violation.what),
+            None => (format!("not within {}", arguments.seeds), String::new()),
+        };
+        let how: String = how.chars().take(160).map(|it| if it == '|' { ' ' } else { it }).collect();
+        println!("| {bug:?} | {} | {seeds} | {how} |", bug.what());
+    }
+    ExitCode::SUCCESS
 }

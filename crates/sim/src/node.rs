@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use milena_bugs::{Bug, is_on};
 use milena_metadata::{BrokerEpoch, BrokerId, Delta, Image, Partition};
 use milena_partition::{BrokerLife, Leadership, Lives, LogBounds, Producers, Replica, Role, Transition};
 use milena_records::Offset;
@@ -170,7 +171,9 @@ impl World {
             it.disks[partition] = Some(hosted.log);
         }
         if power_lost {
-            it.kept = None;
+            if !is_on(Bug::M20) {
+                it.kept = None;
+            }
             it.tainted = true;
             for log in it.disks.iter_mut().flatten() {
                 let kept = self.random.range(log.durable as u64, log.end().0 as u64 + 1);
@@ -294,6 +297,12 @@ impl World {
         let transition = hosted.replica.lead(leadership(record), now_ms);
         if let Transition::BecameLeader { epoch, start } = transition {
             hosted.log.epochs.assign(epoch, start);
+        }
+        if is_on(Bug::R1) && matches!(transition, Transition::BecameFollower { .. }) {
+            let high_watermark = hosted.replica.high_watermark();
+            hosted.log.truncate(high_watermark);
+            hosted.replica.truncated(high_watermark);
+            hosted.producers = hosted.log.replayed_producers();
         }
         if transition.is_new_epoch() {
             hosted.asked = None;

@@ -1,5 +1,6 @@
 //! AlterPartition (56): a leader asks for another ISR (KIP-497, KIP-903, KIP-966).
 
+use milena_bugs::{Bug, is_on};
 use milena_config::BrokerConfig;
 use milena_wire::Uuid;
 
@@ -96,8 +97,9 @@ fn check(image: &Image, partition: &Partition, sender: BrokerId, wanted: &NewIsr
     }
     for (id, epoch) in &wanted.isr {
         // Kafka's brokers of old send -1 for an epoch they do not know.
-        let same_life = |broker: &crate::Broker| epoch.0 == -1 || broker.epoch == *epoch;
-        if !image.broker(*id).is_some_and(|broker| broker.is_active() && same_life(broker)) {
+        let same_life = |broker: &crate::Broker| epoch.0 == -1 || broker.epoch == *epoch || is_on(Bug::M5);
+        let may_join = |broker: &crate::Broker| broker.is_active() || is_on(Bug::M3);
+        if !image.broker(*id).is_some_and(|broker| may_join(broker) && same_life(broker)) {
             return Err(Refusal::IneligibleReplica(*id));
         }
     }

@@ -1,0 +1,118 @@
+//! Mistakes that lost data elsewhere, ready to be made again: the test of the tests.
+//!
+//! Each switch takes back one rule of the state machines. `milena-sim` turns them on one by one and must notice; how
+//! many seeds that took is in `docs/replication-bugs.md`. Without the feature `on` all of it compiles to nothing.
+
+macro_rules! bugs {
+    ($($(#[doc = $doc:literal])* $name:ident;)*) => {
+        /// A mistake, named after its row in the catalogue of replication failures.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Bug {
+            $($(#[doc = $doc])* $name,)*
+        }
+
+        impl Bug {
+            /// All of them.
+            pub const ALL: &'static [Bug] = &[$(Bug::$name),*];
+
+            /// What is done wrong.
+            pub fn what(self) -> &'static str {
+                match self {
+                    $(Bug::$name => concat!($($doc),*).trim_ascii(),)*
+                }
+            }
+        }
+    };
+}
+
+bugs! {
+    /// A follower cuts its log to its high watermark when the leader changes (KIP-101, KAFKA-1211).
+    R1;
+    /// The leader sends without looking whether the follower's log diverges (KIP-101).
+    R2;
+    /// A follower takes the end of another epoch for the end of its own (KIP-279, KAFKA-6361).
+    R3;
+    /// A reply is taken although it was asked for in an earlier leader epoch (KAFKA-7164).
+    R4;
+    /// An epoch in which nothing was written goes on to cover what follows (KAFKA-7897).
+    R5;
+    /// Truncation to the log's end leaves later epochs in the cache (KAFKA-10706).
+    R7;
+    /// The follower forgets the epoch of its last record (KAFKA-15510).
+    R8;
+    /// Batches of a later epoch than was asked in are stored (KAFKA-18723).
+    R9;
+    /// Out of range means to begin anew at the leader's log start (KAFKA-2143).
+    R11;
+    /// A log that begins anew keeps its high watermark (KAFKA-9491).
+    R13;
+    /// A replica joins the ISR by the high watermark alone (KAFKA-16452).
+    R14;
+    /// A new leader tells the latest offset before it knows it (KIP-207).
+    R15;
+    /// The leader's epoch is not compared when a follower fetches (KAFKA-14078).
+    R17;
+    /// A replica that may have been added to the ISR is not waited for (KIP-497).
+    M1;
+    /// A replica counts as removed from the ISR before the controller agrees (KIP-497).
+    M2;
+    /// Fenced brokers enter the ISR (KIP-841).
+    M3;
+    /// A member of the ISR is not asked which process it is (KIP-903).
+    M5;
+    /// The high watermark moves below `min.insync.replicas` (KIP-966).
+    M6;
+    /// Eligible replicas outlive a change of `min.insync.replicas`.
+    M8;
+    /// A replica that is dropped and assigned again is remembered as it was.
+    M9;
+    /// A machine that lost its power claims to have kept everything.
+    M20;
+    /// Only the last batch of a producer is remembered (Redpanda #3039).
+    P1;
+    /// A repeated batch is acknowledged before it is replicated.
+    P3;
+    /// Followers do not learn of producers (AutoMQ #437).
+    P6;
+    /// A batch overtakes one that was refused a moment ago.
+    P10;
+    /// A write is acknowledged by a later epoch's high watermark (KAFKA-20634).
+    G1;
+}
+
+#[cfg(feature = "on")]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Bug;
+
+    thread_local! {
+        static ON: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Whether this mistake shall be made, on this thread.
+    pub fn is_on(bug: Bug) -> bool {
+        ON.get() == Some(bug)
+    }
+
+    /// Makes a mistake for as long as `act` runs, on this thread.
+    pub fn with<T>(bug: Option<Bug>, act: impl FnOnce() -> T) -> T {
+        let before = ON.replace(bug);
+        let outcome = act();
+        ON.set(before);
+        outcome
+    }
+}
+
+#[cfg(not(feature = "on"))]
+mod switch {
+    use super::Bug;
+
+    /// No mistake is ever made.
+    #[inline(always)]
+    pub const fn is_on(_: Bug) -> bool {
+        false
+    }
+}
+
+pub use switch::*;

@@ -1,0 +1,22 @@
+//! The test of the tests: a known mistake is made on purpose, and seeds are run until one notices.
+
+use milena_bugs::{Bug, with};
+
+use crate::{Options, Plan, Violation, run};
+
+/// How a mistake came to light.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Seeds that were run, the one that noticed included.
+    pub seeds: u64,
+    /// What it noticed.
+    pub violation: Violation,
+}
+
+/// Runs seeds from 1 on, at most `limit`, with the mistake made; `None` if none of them notices.
+pub fn hunt(bug: Bug, limit: u64, events: u64) -> Option<Found> {
+    (1..=limit).find_map(|seed| {
+        let report = with(Some(bug), || run(&Plan::of(seed, events), &Options::default()));
+        report.violation.map(|violation| Found { seeds: seed, violation })
+    })
+}

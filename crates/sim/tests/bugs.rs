@@ -1,0 +1,144 @@
+//! The test of the tests: a rule that is taken back must be missed. `cargo test --profile sim -p milena-sim --features
+//! bugs`; the table is in `docs/replication-bugs.md`.
+#![cfg(feature = "bugs")]
+
+use milena_bugs::{Bug, with};
+use milena_partition::{
+    BatchVerdict, BrokerLife, EpochCache, EpochEnd, FollowerFetch, Judgement, Leadership, Lives, LogBounds,
+    Patience, Position, Producers, Replica, Reply,
+};
+use milena_records::{BatchHeader, LeaderEpoch, Offset, ProducerEpoch, ProducerId};
+use milena_sim::hunt::hunt;
+
+/// Seeds that a mistake may take to be noticed.
+const LIMIT: u64 = 150;
+
+#[test]
+fn the_simulator_notices_mistakes_that_lost_data_elsewhere() {
+    std::panic::set_hook(Box::new(|_| {}));
+    let noticed = [
+        Bug::R1,
+        Bug::R2,
+        Bug::R5,
+        Bug::R8,
+        Bug::R13,
+        Bug::R14,
+        Bug::R15,
+        Bug::M1,
+        Bug::M2,
+        Bug::M3,
+        Bug::M6,
+        Bug::M20,
+        Bug::P1,
+        Bug::P3,
+        Bug::P6,
+        Bug::G1,
+    ];
+    let unnoticed: Vec<Bug> =
+        noticed.into_iter().filter(|bug| hunt(*bug, LIMIT, 100_000).is_none()).collect();
+    assert_eq!(unnoticed, []);
+}
+
+/// A follower with offsets 0 to 9 in epochs 1, 2 and 5, which follows broker 1 in epoch 6.
+fn follower() -> (Replica, EpochCache) {
+    let mut epochs = EpochCache::default();
+    for (epoch, start) in [(1, 0), (2, 4), (5, 8)] {
+        epochs.assign(LeaderEpoch(epoch), Offset(start));
+    }
+    let mut replica = Replica::new(2, LogBounds { start: Offset(0), end: Offset(10) }, Offset(3));
+    replica.lead(led(6), 0);
+    (replica, epochs)
+}
+
+fn led(epoch: i32) -> Leadership {
+    Leadership {
+        leader: 1,
+        leader_epoch: LeaderEpoch(epoch),
+        partition_epoch: epoch,
+        replicas: vec![1, 2],
+        isr: vec![1, 2],
+        elr: Vec::new(),
+        min_insync_replicas: 2,
+        recovering: false,
+    }
+}
+
+fn judged(bug: Option<Bug>, reply: &Reply) -> Judgement {
+    let (mut replica, epochs) = follower();
+    let asked = replica.position(&epochs).expect("there is a leader");
+    with(bug, || replica.judge_reply(&asked, reply, &epochs))
+}
+
+/// Those whose race is too rare for a bounded number of seeds: what the state machine decides at the crossing.
+#[test]
+fn a_rule_decides_otherwise_when_it_is_taken_back() {
+    let diverging = Reply::Diverging(EpochEnd { epoch: LeaderEpoch(2), end_offset: Offset(9) });
+    assert_eq!(judged(None, &diverging), Judgement::Truncate { to: Offset(8) });
+    assert_eq!(judged(Some(Bug::R3), &diverging), Judgement::Truncate { to: Offset(9) });
+
+    let race = Reply::OutOfRange { log_start: Offset(0), log_end: Offset(30) };
+    assert_eq!(judged(None, &race), Judgement::Retry);
+    assert_eq!(judged(Some(Bug::R11), &race), Judgement::StartOver { at: Offset(0) });
+
+    let (mut replica, epochs) = follower();
+    let asked: Position = replica.position(&epochs).expect("there is a leader");
+    let later = || replica.accepts_batch(&asked, Offset(10), LeaderEpoch(7));
+    assert_eq!((later(), with(Some(Bug::R9), later)), (BatchVerdict::Leave, BatchVerdict::Append));
+
+    replica.lead(led(8), 0);
+    let reply = Reply::Batches { high_watermark: Offset(5), log_start: Offset(0) };
+    assert_eq!(replica.judge_reply(&asked, &reply, &epochs), Judgement::Drop);
+    let taken = with(Some(Bug::R4), || replica.judge_reply(&asked, &reply, &epochs));
+    assert_eq!(taken, Judgement::Append);
+}
+
+/// The same on the leader's side.
+#[test]
+fn a_leader_decides_otherwise_when_a_rule_is_taken_back() {
+    let fetch = FollowerFetch {
+        replica: 2,
+        broker_epoch: 4,
+        leader_epoch: LeaderEpoch(5),
+        fetch_offset: Offset(0),
+        last_fetched_epoch: LeaderEpoch::NONE,
+        log_start: Offset(0),
+    };
+    let leader = || {
+        let mut leader = Replica::new(1, LogBounds { start: Offset(0), end: Offset(0) }, Offset(0));
+        let life = BrokerLife { epoch: 3, active: true };
+        leader.see_brokers(&Lives::new([(2, life)].into()));
+        leader.lead(Leadership { isr: vec![1], min_insync_replicas: 1, ..led(6) }, 0);
+        leader
+    };
+    let fetched = || leader().follower_fetched(&fetch, 0, &EpochCache::default()).is_ok();
+    assert_eq!((fetched(), with(Some(Bug::R17), fetched)), (false, true));
+
+    // It fetched as process 4, the metadata knows process 3: one of the two is gone.
+    let joins = || {
+        let mut leader = leader();
+        let fetch = FollowerFetch { leader_epoch: LeaderEpoch(6), ..fetch };
+        leader.follower_fetched(&fetch, 0, &EpochCache::default()).expect("the epoch fits");
+        leader.next_isr_change(0, &Patience::default()).is_some()
+    };
+    assert_eq!((joins(), with(Some(Bug::M5), joins)), (false, true));
+
+    let batch = |sequence: i32| BatchHeader {
+        base_offset: Offset(0),
+        batch_length: 100,
+        partition_leader_epoch: LeaderEpoch(0),
+        magic: 2,
+        crc: 0,
+        attributes: 0,
+        last_offset_delta: 0,
+        base_timestamp: 0,
+        max_timestamp: 0,
+        producer_id: ProducerId(1),
+        producer_epoch: ProducerEpoch(0),
+        base_sequence: sequence,
+        record_count: 1,
+    };
+    let mut producers = Producers::default();
+    producers.refused(&batch(0), 0);
+    let overtakes = || producers.check(&batch(1)).is_ok();
+    assert_eq!((overtakes(), with(Some(Bug::P10), overtakes)), (false, true));
+}
