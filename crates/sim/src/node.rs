@@ -269,11 +269,11 @@ impl World {
         let nodes = self.nodes.len();
         let it = &mut self.nodes[node];
         if !record.replicas.contains(&BrokerId(node as i32)) {
+            // One that is no longer assigned leaves nothing behind: assigned again, it begins from nothing.
+            it.disks[partition] = None;
             if let Some(hosted) = it.hosted[partition].take() {
-                it.disks[partition] = None;
                 self.refuse_all(node, partition, hosted);
             }
-            it_is_gone(&mut self.nodes[node], partition);
             return;
         }
         if it.hosted[partition].is_none() {
@@ -349,9 +349,4 @@ impl World {
             }
         }
     }
-}
-
-/// A replica that is no longer assigned leaves nothing behind: assigned again, it begins from nothing.
-fn it_is_gone(node: &mut Node, partition: usize) {
-    node.disks[partition] = None;
 }
