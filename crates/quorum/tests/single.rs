@@ -51,6 +51,19 @@ async fn proposals_keep_their_order_and_their_own_answers() {
     node.shutdown().await;
 }
 
+/// The lease by which a broker acknowledges is drawn from this: without it a broker alone stops after its last write.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_voter_alone_is_always_acknowledged_by_its_quorum() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::open(NodeConfig::single(dir.path(), NodeId(1))).await.unwrap();
+    let group = node.start(GroupId::CLUSTER, Map::default()).await.unwrap();
+    for write in ["a", "b"] {
+        group.propose(put("key", write)).await.unwrap();
+        assert_eq!(group.vitals().quorum_acked_ago, Some(std::time::Duration::ZERO), "after {write}");
+    }
+    node.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn oversized_commands_and_second_starts_are_refused() {
     let dir = tempfile::tempdir().unwrap();
