@@ -70,12 +70,13 @@ impl Hosted {
 
 impl State {
     fn follow(&mut self, answer: &PartitionBatches) -> Result<Next, Error> {
-        // Only what the leader echoes of the question is compared.
+        // Only what the leader echoes of the question is compared; the rest is as it is now.
+        let now = self.replica.position(self.log.epochs());
         let asked = Asked {
             leader: self.replica.leadership().leader,
             leader_epoch: LeaderEpoch(answer.leader_epoch),
             fetch_offset: Offset(answer.fetch_offset),
-            last_fetched_epoch: LeaderEpoch::NONE,
+            last_fetched_epoch: now.map_or(LeaderEpoch::NONE, |now| now.last_fetched_epoch),
             log_start: self.log.log_start(),
         };
         match self.replica.judge_reply(&asked, &reply(answer), self.log.epochs()) {
