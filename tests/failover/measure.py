@@ -328,6 +328,8 @@ def main():
     parser.add_argument("--hogs", type=int, default=0, help="busy loops beside the brokers while calm")
     parser.add_argument("--keep", action="store_true", help="keep the logs")
     args = parser.parse_args()
+    # A time-out around this script must not leave brokers and namespaces behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     cluster = Cluster(os.path.abspath(args.bin), args.namespaces)
     hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(args.hogs)]
     try:
