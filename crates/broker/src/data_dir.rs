@@ -210,10 +210,14 @@ impl DataDir {
 
     /// Writes the checkpoints of these partitions as they are now. A failure is logged: the next round tries again.
     pub(crate) fn checkpoint(&self, all: &[Arc<Hosted>]) {
-        let offsets = all.iter().filter_map(|hosted| Some((&**hosted, hosted.checkpointed()?)));
-        if let Err(error) = self.write_checkpoints(offsets) {
+        if let Err(error) = self.try_checkpoint(all) {
             warn!(%error, "checkpoints not written");
         }
+    }
+
+    /// Writes the checkpoints of these partitions as they are now, for one who promises something by them.
+    pub(crate) fn try_checkpoint(&self, all: &[Arc<Hosted>]) -> Result<(), Error> {
+        self.write_checkpoints(all.iter().filter_map(|hosted| Some((&**hosted, hosted.checkpointed()?))))
     }
 
     /// Writes all three checkpoints.

@@ -92,8 +92,8 @@ impl Services {
     }
 
     /// Writes the checkpoints of all partitions.
-    pub(crate) fn checkpoint(&self) {
-        self.data_dir.checkpoint(&self.partitions.all());
+    pub(crate) fn checkpoint(&self) -> Result<(), milena_log::Error> {
+        self.data_dir.try_checkpoint(&self.partitions.all())
     }
 
     /// Closes every partition and says so on disk. Returns whether the next start may trust the files.

@@ -141,6 +141,24 @@ fn deleted_records_stay_deleted() {
 }
 
 #[test]
+fn records_are_not_said_to_be_deleted_when_the_checkpoint_cannot_be_written() {
+    let (dir, broker) = Broker::fresh();
+    let mut connection = broker.connect();
+    connection.create_topic("t", 1);
+    connection.produce("t", bytes(batch(&["a", "b", "c"])));
+    // A file cannot be renamed to the name of a directory.
+    let checkpoint = dir.path().join("log-start-offset-checkpoint");
+    let _ = std::fs::remove_file(&checkpoint);
+    std::fs::create_dir(&checkpoint).unwrap();
+    let storage_error = 56;
+    assert_eq!(delete_before(&mut connection, "t", 2), (storage_error, -1));
+    assert_eq!(delete_before(&mut connection, "t", 4), (1, -1), "a refusal of its own stays as it is");
+
+    std::fs::remove_dir(&checkpoint).unwrap();
+    assert_eq!(delete_before(&mut connection, "t", 2), (0, 2));
+}
+
+#[test]
 fn flush_messages_puts_batches_on_disk_before_the_answer() {
     for (flush_messages, recovery_point) in [("1", "t 0 3"), ("1000", "t 0 0")] {
         let dir = tempfile::TempDir::new().unwrap();

@@ -1,5 +1,5 @@
 //! DeleteRecords (21), versions 0 to 2: raises the log start offset (KIP-107, TP-11). The checkpoint is on disk
-//! before the answer, so that what was deleted stays deleted after a crash.
+//! before the answer, so that what was deleted stays deleted after a crash; if it cannot be written, the answer is no.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use milena_wire::delete_records::{
     DeleteRecordsTopicResult,
 };
 use milena_wire::{ErrorCode, Text};
+use tracing::warn;
 
 use crate::hosted::DeleteRefusal;
 use crate::partitions::TopicRef;
@@ -21,11 +22,21 @@ pub(crate) async fn answer(services: Arc<Services>, request: DeleteRecordsReques
             let partitions = topic.partitions.iter().map(|asked| one(&services, &topic.name, asked));
             DeleteRecordsTopicResult { partitions: partitions.collect(), name: topic.name.clone() }
         });
-        let response = DeleteRecordsResponse { topics: topics.collect(), ..Default::default() };
-        services.checkpoint();
-        response
+        let mut topics: Vec<_> = topics.collect();
+        if let Err(error) = services.checkpoint() {
+            warn!(%error, "log start offsets not written; DeleteRecords is refused");
+            topics.iter_mut().flat_map(|topic| &mut topic.partitions).for_each(refuse);
+        }
+        DeleteRecordsResponse { topics, ..Default::default() }
     });
     work.await.unwrap_or_default()
+}
+
+/// Takes a success back: the log start is raised, but would not be after a crash.
+fn refuse(result: &mut DeleteRecordsPartitionResult) {
+    if result.error_code == ErrorCode::None.code() {
+        (result.error_code, result.low_watermark) = (ErrorCode::KafkaStorageError.code(), -1);
+    }
 }
 
 fn one(services: &Services, topic: &Text, asked: &DeleteRecordsPartition) -> DeleteRecordsPartitionResult {
