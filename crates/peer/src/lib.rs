@@ -13,6 +13,7 @@ mod identity;
 mod line;
 pub mod liveness;
 mod network;
+mod purpose;
 pub mod replica;
 mod routes;
 mod service;
@@ -55,7 +56,7 @@ pub use control_calls::hello;
 pub use identity::Identity;
 pub use network::{PeerConfig, Peers};
 pub use routes::Routes;
-pub use service::{ServeError, raft_service, serve};
+pub use service::{ServeError, raft_service, serve, serve_on};
 /// For implementing [`Controlled`].
 pub use tonic::async_trait;
 

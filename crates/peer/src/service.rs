@@ -3,9 +3,10 @@
 use crate::MAX_MESSAGE;
 use crate::generated::raft::raft_server::{Raft, RaftServer};
 use crate::identity::Identity;
+use crate::purpose::is_bulk;
 use crate::routes::Routes;
 use futures_util::future;
-use futures_util::stream::{BoxStream, StreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt};
 use milena_quorum::message::{
     AppendRequest, AppendResponse, SnapshotChunk, SnapshotResponse, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
@@ -13,10 +14,11 @@ use milena_quorum::message::{
 use milena_quorum::{Inbound, Refused};
 use std::time::Duration;
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 /// The listener broke.
@@ -24,11 +26,71 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 #[error("peer listener: {0}")]
 pub struct ServeError(#[from] tonic::transport::Error);
 
-/// Serves other nodes until `closing`; this returns when the connections are closed, for which services end
-/// their streams at the same signal. Connections on which nothing arrives are probed every second and closed
-/// when that is not answered.
+/// Serves other nodes until `closing`, all on the present runtime; see [`serve_on`].
 pub async fn serve(
     listener: TcpListener,
+    routes: Routes,
+    closing: CancellationToken,
+) -> Result<(), ServeError> {
+    serve_on(listener, routes, &Handle::current(), closing).await
+}
+
+/// Serves other nodes until `closing`; this returns when the connections are closed, for which services end
+/// their streams at the same signal. Connections on which nothing arrives are probed every second and closed
+/// when that is not answered. Those for bulk data are served by the runtime `bulk`, the others by the present one.
+pub async fn serve_on(
+    listener: TcpListener,
+    routes: Routes,
+    bulk: &Handle,
+    closing: CancellationToken,
+) -> Result<(), ServeError> {
+    let (to_bulk, for_bulk) = mpsc::channel(ACCEPTED);
+    let (to_control, for_control) = mpsc::channel(ACCEPTED);
+    let accepting = accept(listener, to_bulk, to_control);
+    let accepting = tokio::spawn(closing.clone().run_until_cancelled_owned(accepting));
+    let bulk = bulk.spawn(serve_streams(for_bulk, routes.clone(), closing.clone()));
+    let served = serve_streams(for_control, routes, closing).await;
+    accepting.abort();
+    // Whether it ended well or with its runtime, there is nobody left to serve.
+    bulk.await.unwrap_or(Ok(())).and(served)
+}
+
+/// Accepted connections that wait to be served.
+const ACCEPTED: usize = 64;
+
+/// Accepts connections for ever and sorts them.
+async fn accept(
+    listener: TcpListener,
+    bulk: mpsc::Sender<std::net::TcpStream>,
+    control: mpsc::Sender<std::net::TcpStream>,
+) {
+    loop {
+        let Ok((mut stream, _)) = listener.accept().await else {
+            // Out of descriptors, or a connection that was gone at once.
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let (bulk, control) = (bulk.clone(), control.clone());
+        tokio::spawn(async move {
+            let to = match is_bulk(&mut stream).await {
+                Ok(true) => bulk,
+                Ok(false) => control,
+                Err(_) => return,
+            };
+            if stream.set_nodelay(true).is_ok()
+                && let Ok(stream) = stream.into_std()
+            {
+                let _ = to.send(stream).await;
+            }
+        });
+    }
+}
+
+/// After an accept that failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+async fn serve_streams(
+    streams: mpsc::Receiver<std::net::TcpStream>,
     routes: Routes,
     closing: CancellationToken,
 ) -> Result<(), ServeError> {
@@ -42,7 +104,10 @@ pub async fn serve(
         .max_concurrent_streams(1024)
         // Calls that had queued up behind a partition and were given up; peers are not attackers.
         .http2_max_pending_accept_reset_streams(Some(1024));
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = stream::unfold(streams, |mut streams| async {
+        let stream = streams.recv().await?;
+        Some((TcpStream::from_std(stream), streams))
+    });
     let signal = async move { closing.cancelled().await };
     Ok(server.serve_with_incoming_shutdown(routes, incoming, signal).await?)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use milena_config::BrokerConfig;
 use milena_config::quorum::join_address;
-use milena_peer::{Addresses, Identity, PeerConfig, Peers, Routes, control_service, raft_service, serve};
+use milena_peer::{Addresses, Identity, PeerConfig, Peers, Routes, control_service, raft_service, serve_on};
 use milena_quorum::{Inbound, NodeId};
 use milena_wire::Uuid;
 use tokio::net::TcpListener;
@@ -34,7 +34,8 @@ pub(crate) struct Peering {
 }
 
 impl Peering {
-    /// Listens for other nodes, on the control runtime; `None` where no peers are configured. Only the question who
+    /// Listens for other nodes, on the control runtime but for bulk data, which the present one serves; `None` where no
+    /// peers are configured. Only the question who
     /// this is gets an answer for now.
     pub(crate) fn open(
         config: &BrokerConfig,
@@ -54,14 +55,15 @@ impl Peering {
         let identity = Arc::new(OnceLock::new());
         let routes = Routes::default().with(control_service(Arc::clone(&identity), desk.clone()));
         let closing = CancellationToken::new();
+        let bulk = Handle::current();
         let serving = sockets.into_iter().map(|socket| {
-            let (routes, closing) = (routes.clone(), closing.clone());
+            let (routes, closing, bulk) = (routes.clone(), closing.clone(), bulk.clone());
             control.spawn(async move {
                 let listener = match TcpListener::from_std(socket) {
                     Ok(listener) => listener,
                     Err(error) => return error!(%error, "peer listener failed"),
                 };
-                if let Err(error) = serve(listener, routes, closing).await {
+                if let Err(error) = serve_on(listener, routes, &bulk, closing).await {
                     error!(%error, "peer listener failed");
                 }
             })

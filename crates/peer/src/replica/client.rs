@@ -13,6 +13,7 @@ use super::{FRAME, LONGEST_MESSAGE, WINDOW};
 use crate::generated::replica::replica_client::ReplicaClient;
 use crate::identity::Identity;
 use crate::line::reason;
+use crate::purpose::BulkConnector;
 
 /// Longest time for a connection to be made and the stream to be accepted.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -34,14 +35,16 @@ pub async fn fetch(
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|error| unreachable(format!("address {address}: {error}")))?
         .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .max_frame_size(FRAME);
     let accepted = async {
-        let channel = endpoint.connect().await.map_err(|error| unreachable(whole(&error)))?;
+        let channel = endpoint
+            .connect_with_connector(BulkConnector)
+            .await
+            .map_err(|error| unreachable(whole(&error)))?;
         let mut client = ReplicaClient::new(channel)
             .max_decoding_message_size(LONGEST_MESSAGE)
             .max_encoding_message_size(LONGEST_MESSAGE);

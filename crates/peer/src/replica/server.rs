@@ -1,15 +1,32 @@
 //! The leader's end: hands each follower's stream to the broker.
+//!
+//! tonic's generated server would copy all records once more into the buffer of a message, so the answers are framed
+//! here, by [`super::encode`].
 
-use futures_util::future;
-use futures_util::stream::{BoxStream, StreamExt};
-use milena_quorum::NodeId;
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use http_body_util::StreamBody;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Frame;
+use milena_quorum::NodeId;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming, async_trait};
+use tonic::body::Body;
+use tonic::codec::Codec;
+use tonic::codegen::Service;
+use tonic::codegen::http::{self, HeaderMap, HeaderValue};
+use tonic::metadata::MetadataMap;
+use tonic::server::NamedService;
+use tonic::{Extensions, Request, Status, Streaming};
+use tonic_prost::ProstCodec;
 
 use super::LONGEST_MESSAGE;
+use super::encode::encode;
 use super::message::{Batches, Positions};
-use crate::generated::replica::replica_server::{Replica, ReplicaServer};
 use crate::identity::Identity;
 
 /// Who answers followers.
@@ -25,30 +42,61 @@ pub fn replica_service(
     identity: Identity,
     leader: Arc<dyn Leader>,
     closing: CancellationToken,
-) -> ReplicaServer<impl Replica> {
-    ReplicaServer::new(Service { identity, leader, closing })
-        .max_decoding_message_size(LONGEST_MESSAGE)
-        .max_encoding_message_size(LONGEST_MESSAGE)
+) -> ReplicaService {
+    ReplicaService { identity, leader, closing }
 }
 
-struct Service {
+/// See [`replica_service`].
+#[derive(Clone)]
+pub struct ReplicaService {
     identity: Identity,
     leader: Arc<dyn Leader>,
     closing: CancellationToken,
 }
 
-#[async_trait]
-impl Replica for Service {
-    type FetchStream = BoxStream<'static, Result<Batches, Status>>;
+impl NamedService for ReplicaService {
+    const NAME: &'static str = "milena.replica.Replica";
+}
 
-    async fn fetch(
-        &self,
-        request: Request<Streaming<Positions>>,
-    ) -> Result<Response<Self::FetchStream>, Status> {
+impl ReplicaService {
+    /// The service has one method, so its name is not looked at.
+    fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Status> {
+        let (parts, body) = request.into_parts();
+        let decoder = ProstCodec::<Batches, Positions>::default().decoder();
+        let positions = Streaming::new_request(decoder, body, None, Some(LONGEST_MESSAGE));
+        let metadata = MetadataMap::from_headers(parts.headers);
+        let request = Request::from_parts(metadata, Extensions::default(), positions);
         let follower = self.identity.check(&request)?;
-        let positions = request.into_inner().scan((), |(), positions| future::ready(positions.ok()));
+        let positions = request.into_inner().scan((), |(), positions| ready(positions.ok()));
         let batches = self.leader.feed(follower, positions.boxed());
-        let closed = self.closing.clone().cancelled_owned();
-        Ok(Response::new(batches.map(Ok).take_until(Box::pin(closed)).boxed()))
+        let batches = batches.take_until(Box::pin(self.closing.clone().cancelled_owned()));
+        let pieces = batches.flat_map(|batches| stream::iter(encode(batches)));
+        let frames = pieces.map(Frame::data).chain(stream::once(ready(Frame::trailers(all_is_well()))));
+        let body = StreamBody::new(frames.map(Ok::<Frame<Bytes>, Status>));
+        let mut response = http::Response::new(Body::new(UnsyncBoxBody::new(body)));
+        let content_type = HeaderValue::from_static("application/grpc");
+        response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
+        Ok(response)
     }
+}
+
+impl Service<http::Request<Body>> for ReplicaService {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        ready(Ok(self.fetch(request).unwrap_or_else(Status::into_http)))
+    }
+}
+
+/// The end of a stream as gRPC says it.
+fn all_is_well() -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    trailers
 }
