@@ -62,6 +62,8 @@ pub struct GroupStatus {
     pub applied_index: Option<u64>,
     /// Index of the newest durable snapshot here.
     pub snapshot_index: Option<u64>,
+    /// Index up to which this node has deleted entries: who lacks them needs the snapshot.
+    pub purged_index: Option<u64>,
     /// Those who vote.
     pub voters: BTreeSet<NodeId>,
     /// Those who only listen.
@@ -216,6 +218,7 @@ impl GroupHandle {
             committed_index: now.local_committed.map(|at| at.index()),
             applied_index: now.last_applied.map(|at| at.index()),
             snapshot_index: now.snapshot.map(|at| at.index()),
+            purged_index: now.purged.map(|at| at.index()),
             voters: membership.voter_ids().collect(),
             learners: membership.learner_ids().collect(),
             replicas,

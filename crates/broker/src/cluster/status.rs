@@ -54,6 +54,7 @@ fn from_message(group: GroupId, message: StatusResponse) -> GroupStatus {
         committed_index: message.committed_index,
         applied_index: None,
         snapshot_index: None,
+        purged_index: None,
         voters: message.voters.into_iter().map(NodeId).collect(),
         learners: message.learners.into_iter().map(NodeId).collect(),
         replicas: message.members.into_iter().map(member).collect(),
