@@ -8,11 +8,19 @@ use serde_json::json;
 
 use crate::{own_cpu_seconds, Options, Outcome};
 
-/// A consumer of all partitions of `topic` from `offset` on, without a group.
+/// Where a consumer begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    Beginning,
+    /// The end as it is now: "latest" is looked up later, when records may have been written meanwhile.
+    End,
+}
+
+/// A consumer of all partitions of `topic`, without a group.
 pub fn assigned(
     bootstrap: &str,
     topic: &str,
-    offset: Offset,
+    from: From,
 ) -> Result<BaseConsumer, Box<dyn std::error::Error + Send + Sync>> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
@@ -24,6 +32,12 @@ pub fn assigned(
     let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(20))?;
     let mut assignment = TopicPartitionList::new();
     for partition in metadata.topics()[0].partitions() {
+        let offset = match from {
+            From::Beginning => Offset::Beginning,
+            From::End => {
+                Offset::Offset(consumer.fetch_watermarks(topic, partition.id(), Duration::from_secs(20))?.1)
+            }
+        };
         assignment.add_partition_offset(topic, partition.id(), offset)?;
     }
     consumer.assign(&assignment)?;
@@ -33,7 +47,7 @@ pub fn assigned(
 pub fn consume(bootstrap: &str, topic: &str, options: &Options) -> Outcome {
     let count: u64 = options.number("count", 100_000)?;
     let (began, cpu) = (Instant::now(), own_cpu_seconds());
-    let consumer = assigned(bootstrap, topic, Offset::Beginning)?;
+    let consumer = assigned(bootstrap, topic, From::Beginning)?;
     let (mut read, mut bytes) = (0_u64, 0_u64);
     while read < count {
         if began.elapsed() > Duration::from_secs(120) {

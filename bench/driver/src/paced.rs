@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
-use rdkafka::{ClientConfig, ClientContext, Message, Offset};
+use rdkafka::{ClientConfig, ClientContext, Message};
 use serde_json::{json, Value};
 
-use crate::consume::assigned;
+use crate::consume::{assigned, From};
 use crate::load::payloads;
 use crate::{own_cpu_seconds, Options, Outcome};
 
@@ -125,8 +125,8 @@ pub fn end_to_end(bootstrap: &str, topic: &str, options: &Options) -> Outcome {
     let cpu = own_cpu_seconds();
     let paced = Paced::new(bootstrap, options)?;
     let (began, count) = (paced.began, paced.count as usize);
-    let consumer = assigned(bootstrap, topic, Offset::End)?;
-    // The consumer knows its position only after a first answer.
+    let consumer = assigned(bootstrap, topic, From::End)?;
+    // Its connections are there only after a first fetch.
     consumer.poll(Duration::from_millis(1_500));
     let reader = std::thread::spawn(move || {
         let mut taken = Vec::with_capacity(count);
