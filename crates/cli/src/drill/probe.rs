@@ -27,9 +27,9 @@ const PAUSES: [(Duration, Duration); 3] = [
     (Duration::MAX, Duration::from_millis(50)),
 ];
 /// Longest that one try may take.
-const TRY: Duration = Duration::from_millis(500);
+pub const TRY: Duration = Duration::from_millis(500);
 /// Longest wait for the answer of a broker that is stopped.
-const ZOMBIE_PATIENCE: Duration = Duration::from_secs(300);
+pub const ZOMBIE_PATIENCE: Duration = Duration::from_secs(300);
 /// Pause between two records to a broker that may be deposed.
 const POKE: Duration = Duration::from_millis(20);
 /// The last version that names topics by name.
@@ -61,29 +61,9 @@ fn options(patience: Duration) -> ClientOptions {
 }
 
 impl Probe {
-    /// Opens the connection of a probe that is to find out when the partition is back.
+    /// Opens the connection. [`TRY`] suits a probe that is to find out when the partition is back, [`ZOMBIE_PATIENCE`]
+    /// one that is to wait for whatever a zombie says when it wakes up.
     pub async fn open(
-        bootstrap: &[String],
-        broker: i32,
-        at: (&str, i32),
-        producer: u32,
-        recorder: &Arc<Recorder>,
-    ) -> Result<Self, Error> {
-        Self::with_patience(bootstrap, broker, at, producer, recorder, TRY).await
-    }
-
-    /// Opens the connection of one that is to wait for whatever a zombie says when it wakes up.
-    pub async fn open_patient(
-        bootstrap: &[String],
-        broker: i32,
-        at: (&str, i32),
-        producer: u32,
-        recorder: &Arc<Recorder>,
-    ) -> Result<Self, Error> {
-        Self::with_patience(bootstrap, broker, at, producer, recorder, ZOMBIE_PATIENCE).await
-    }
-
-    async fn with_patience(
         bootstrap: &[String],
         broker: i32,
         (topic, partition): (&str, i32),

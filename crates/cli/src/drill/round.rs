@@ -14,7 +14,7 @@ use super::fault::{Aim, Fault};
 use super::ground::Land;
 use super::load::{self, Load, PRODUCER, Shape};
 use super::nodes::Nodes;
-use super::probe::{Probe, first_change};
+use super::probe::{Probe, TRY, ZOMBIE_PATIENCE, first_change};
 use super::recorder::Recorder;
 use super::seen;
 use super::stats::Spread;
@@ -289,9 +289,9 @@ async fn open_probes(
             number += 1;
             let at = (topic.name.as_str(), partition.index);
             if *id == victim && led_by_victim && plan.fault.leaves_a_zombie() {
-                pokes.push(Probe::open_patient(bootstrap, *id, at, number, recorder).await?);
+                pokes.push(Probe::open(bootstrap, *id, at, number, recorder, ZOMBIE_PATIENCE).await?);
             } else if *id != victim && (led_by_victim || partition.leader == Some(*id)) {
-                probes.push(Probe::open(bootstrap, *id, at, number, recorder).await?);
+                probes.push(Probe::open(bootstrap, *id, at, number, recorder, TRY).await?);
             }
         }
     }
