@@ -2,7 +2,8 @@
 //! `quorum`. `protox` compiles the files, so that no `protoc` has to be installed.
 
 /// The files with a service, in `proto/`.
-const SERVICES: &[&str] = &["raft.proto", "control.proto", "liveness.proto", "replica.proto"];
+const SERVICES: &[&str] =
+    &["raft.proto", "control.proto", "liveness.proto", "replica.proto", "transactions.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = "../../proto";

@@ -33,6 +33,7 @@ mod replication;
 mod server;
 mod services;
 mod settings;
+mod transactions;
 mod view;
 mod waiters;
 

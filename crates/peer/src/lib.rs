@@ -17,6 +17,7 @@ mod purpose;
 pub mod replica;
 mod routes;
 mod service;
+pub mod transactions;
 
 /// What is generated from `proto/`, a module per file.
 #[allow(missing_docs, unused_qualifications, clippy::all)]
@@ -37,6 +38,11 @@ mod generated {
 
     pub(crate) mod control {
         tonic::include_proto!("milena.control");
+    }
+
+    /// `proto/transactions.proto`.
+    pub(crate) mod transactions {
+        tonic::include_proto!("milena.transactions");
     }
 }
 

@@ -54,6 +54,7 @@ pub(crate) enum Purpose {
     Entries,
     Snapshots,
     Control,
+    Transactions,
 }
 
 /// Connections to all other nodes. Clones share them.
