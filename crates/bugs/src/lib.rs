@@ -78,6 +78,22 @@ bugs! {
     P10;
     /// A write is acknowledged by a later epoch's high watermark (KAFKA-20634).
     G1;
+    /// The end of a transaction does not bump the epoch, so a late EndTxn ends the next one (KIP-890, KAFKA-17754).
+    T1;
+    /// Written markers are told by the transactional id alone, whatever transaction they ended (KAFKA-16352).
+    T4;
+    /// A repeated EndTxn is taken for the end of the next transaction (KAFKA-20785).
+    T5;
+    /// The abort of a transaction that nothing was added to is refused (KAFKA-18401).
+    T6;
+    /// What becomes part of a transaction is in the coordinator's memory alone (Redpanda #6018).
+    T7;
+    /// A time-out aborts whatever transaction is open (Redpanda #5438).
+    T8;
+    /// The decision is in the coordinator's memory alone until the markers are written.
+    T10;
+    /// Offsets of a fenced member are taken into a transaction.
+    T12;
 }
 
 #[cfg(feature = "on")]
