@@ -14,10 +14,12 @@ pub mod follow;
 pub mod followers;
 pub mod isr;
 pub mod leadership;
+pub mod markers;
 pub mod producers;
 pub mod replica;
 #[cfg(test)]
 mod testing;
+pub mod transactions;
 
 pub use epochs::{EpochCache, EpochEnd, EpochEntry};
 pub use fetch::{FetchRefusal, FetchVerdict, FollowerFetch};
@@ -27,5 +29,7 @@ pub use isr::{IsrAnswer, IsrChange, Patience};
 pub use leadership::{
     AppendRefusal, BrokerLife, EpochRefusal, Leadership, Lives, Replication, Role, Transition,
 };
+pub use markers::{Marker, MarkerFence, MarkerVerdict};
 pub use producers::{BatchMetadata, ProducerEntry, Producers, SequenceRefusal, SequenceVerdict};
 pub use replica::{LogBounds, Replica};
+pub use transactions::{CompletedTransaction, OpenTransactions};

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, VecDeque};
 use milena_bugs::{Bug, is_on};
 use milena_records::{BatchHeader, Offset, ProducerEpoch, ProducerId};
 
+use crate::transactions::OpenTransactions;
+
 /// Batches kept per producer id: a client may have this many requests in flight, so each of them can
 /// come again and must be answered with the offset of its first arrival (PR-14).
 pub const BATCHES_KEPT: usize = 5;
@@ -113,15 +115,32 @@ pub enum SequenceRefusal {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Producer {
-    epoch: ProducerEpoch,
+pub(crate) struct Producer {
+    pub(crate) epoch: ProducerEpoch,
     batches: VecDeque<BatchMetadata>,
-    timestamp: i64,
-    coordinator_epoch: i32,
-    transaction_first_offset: Option<Offset>,
+    pub(crate) timestamp: i64,
+    pub(crate) coordinator_epoch: i32,
 }
 
 impl Producer {
+    /// One of whom `batch` is the first thing known.
+    pub(crate) fn new(batch: &BatchHeader) -> Self {
+        Self {
+            epoch: batch.producer_epoch,
+            batches: VecDeque::new(),
+            timestamp: batch.max_timestamp,
+            coordinator_epoch: -1,
+        }
+    }
+
+    /// Sequences begin anew with an epoch.
+    pub(crate) fn enter_epoch(&mut self, epoch: ProducerEpoch) {
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            self.batches.clear();
+        }
+    }
+
     fn last_sequence(&self) -> i32 {
         self.batches.back().map_or(-1, |batch| batch.last_sequence)
     }
@@ -132,14 +151,18 @@ impl Producer {
 /// Bounded by time, not by number, as in Kafka: [`Producers::expire`] forgets the idle ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Producers {
-    by_id: BTreeMap<i64, Producer>,
+    pub(crate) by_id: BTreeMap<i64, Producer>,
+    /// Transactions without a marker.
+    pub(crate) open: OpenTransactions,
+    /// Ended transactions whose marker may still be lost: their first offset, and their marker's.
+    pub(crate) unreplicated: BTreeMap<Offset, Offset>,
     /// First sequences of refused batches, of producers that have nothing in the log. Not part of the log.
-    refused: BTreeMap<i64, Refused>,
+    pub(crate) refused: BTreeMap<i64, Refused>,
 }
 
 /// The lowest sequence that an unknown producer was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Refused {
+pub(crate) struct Refused {
     epoch: ProducerEpoch,
     lowest: i32,
     at_ms: i64,
@@ -193,7 +216,8 @@ impl Producers {
         {
             return Ok(SequenceVerdict::Duplicate(*known));
         }
-        if let (Some(open), false) = (producer.transaction_first_offset, batch.is_transactional()) {
+        if let (Some(open), false) = (self.open.first_offset_of(batch.producer_id), batch.is_transactional())
+        {
             return Err(SequenceRefusal::TransactionOpen { producer_id: id, first_offset: open.0 });
         }
         // A producer known only by a marker has no sequence yet; it starts anywhere its client says.
@@ -222,32 +246,24 @@ impl Producers {
         }
     }
 
-    /// Remembers a batch that is in the log, its offsets stamped. Never refuses: what is in the log is true.
+    /// Remembers a batch of data that is in the log, its offsets stamped; markers go to [`Self::record_marker`]. Never
+    /// refuses: what is in the log is true.
     pub fn record(&mut self, batch: &BatchHeader) {
         let id = batch.producer_id.0;
         if id < 0 || batch.is_control() {
             return;
         }
         self.refused.remove(&id);
-        let producer = self.by_id.entry(id).or_insert_with(|| Producer {
-            epoch: batch.producer_epoch,
-            batches: VecDeque::new(),
-            timestamp: batch.max_timestamp,
-            coordinator_epoch: -1,
-            transaction_first_offset: None,
-        });
-        if producer.epoch != batch.producer_epoch {
-            producer.epoch = batch.producer_epoch;
-            producer.batches.clear();
-        }
+        let producer = self.by_id.entry(id).or_insert_with(|| Producer::new(batch));
+        producer.enter_epoch(batch.producer_epoch);
         let kept = if is_on(Bug::P1) { 1 } else { BATCHES_KEPT };
         if producer.batches.len() == kept {
             producer.batches.pop_front();
         }
         producer.batches.push_back(BatchMetadata::of(batch));
         producer.timestamp = batch.max_timestamp;
-        if batch.is_transactional() && producer.transaction_first_offset.is_none() {
-            producer.transaction_first_offset = Some(batch.base_offset);
+        if batch.is_transactional() {
+            self.open.begin(batch.producer_id, batch.base_offset);
         }
     }
 
@@ -256,8 +272,8 @@ impl Producers {
     pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) -> usize {
         self.refused.retain(|_, refused| now_ms.saturating_sub(refused.at_ms) < REFUSAL_KEPT_MS);
         let before = self.by_id.len();
-        self.by_id.retain(|_, producer| {
-            producer.transaction_first_offset.is_some()
+        self.by_id.retain(|id, producer| {
+            self.open.first_offset_of(ProducerId(*id)).is_some()
                 || now_ms.saturating_sub(producer.timestamp) < expiration_ms
         });
         before - self.by_id.len()
@@ -265,7 +281,7 @@ impl Producers {
 
     /// Replaces the state by that of a snapshot.
     pub fn restore(&mut self, entries: &[ProducerEntry]) {
-        self.by_id.clear();
+        *self = Self::default();
         for entry in entries {
             let batches = if entry.last_sequence < 0 {
                 VecDeque::new()
@@ -279,6 +295,9 @@ impl Producers {
                 }])
             };
             let open = entry.current_transaction_first_offset;
+            if open.0 >= 0 {
+                self.open.begin(entry.producer_id, open);
+            }
             self.by_id.insert(
                 entry.producer_id.0,
                 Producer {
@@ -286,7 +305,6 @@ impl Producers {
                     batches,
                     timestamp: entry.timestamp,
                     coordinator_epoch: entry.coordinator_epoch,
-                    transaction_first_offset: (open.0 >= 0).then_some(open),
                 },
             );
         }
@@ -313,6 +331,7 @@ impl Producers {
             .iter()
             .map(|(&id, producer)| {
                 let last = producer.batches.back();
+                let open = self.open.first_offset_of(ProducerId(id));
                 ProducerEntry {
                     producer_id: ProducerId(id),
                     epoch: producer.epoch,
@@ -321,15 +340,10 @@ impl Producers {
                     offset_delta: last.map_or(0, |batch| batch.offset_delta),
                     timestamp: producer.timestamp,
                     coordinator_epoch: producer.coordinator_epoch,
-                    current_transaction_first_offset: producer.transaction_first_offset.unwrap_or(Offset(-1)),
+                    current_transaction_first_offset: open.unwrap_or(Offset(-1)),
                 }
             })
             .collect()
-    }
-
-    /// First offset of the oldest open transaction; the last stable offset does not pass it.
-    pub fn first_unstable_offset(&self) -> Option<Offset> {
-        self.by_id.values().filter_map(|producer| producer.transaction_first_offset).min()
     }
 
     /// Producers known.

@@ -99,7 +99,7 @@ fn idle_producers_expire_but_not_inside_a_transaction() {
     let mut transactional = batch(2, 0, 0, 1, 1);
     transactional.attributes = 1 << 4;
     let mut producers = after(&[batch(1, 0, 0, 1, 0), transactional, batch(3, 0, 0, 1, 9_000)]);
-    assert_eq!(producers.first_unstable_offset(), Some(Offset(1)));
+    assert_eq!(producers.first_unstable_offset(Offset::ZERO), Some(Offset(1)));
     assert_eq!(producers.expire(10_500, 9_000), 1);
     let left: Vec<_> = producers.entries().iter().map(|entry| entry.producer_id.0).collect();
     assert_eq!(left, [2, 3]);

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{BatchHeader, HeaderError, LeaderEpoch, Offset};
+use crate::{BatchHeader, ControlRecord, HeaderError, LeaderEpoch, Offset};
 
 /// The complete batches at the start of `bytes`, in order, without copying.
 ///
@@ -79,6 +79,11 @@ impl StoredBatch {
     /// The header as it stands.
     pub fn header(&self) -> BatchHeader {
         BatchHeader::parse(&self.header_bytes).expect("only checked headers are stored")
+    }
+
+    /// What a control batch says; `None` for data, and for what cannot be read.
+    pub fn control(&self) -> Option<ControlRecord> {
+        ControlRecord::of(&self.header(), &self.body)
     }
 
     /// Bytes of header and records.

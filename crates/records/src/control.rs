@@ -1,8 +1,11 @@
 //! Control records: markers that brokers write between the data, one per batch.
 
-use bytes::{Buf, BufMut};
+use bytes::{Buf, BufMut, Bytes};
 
-use crate::{BatchBuilder, Compression, ProducerEpoch, ProducerId, StoredBatch};
+use crate::{BatchBuilder, BatchHeader, BatchRecords, Compression, ProducerEpoch, ProducerId, StoredBatch};
+
+/// Bytes that the records of a control batch may inflate to; no broker compresses them, and a marker has 16.
+const LARGEST_CONTROL_BATCH: usize = 64 << 10;
 
 /// How a transaction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +44,16 @@ impl ControlRecord {
         let _version = value.try_get_i16().ok()?;
         let coordinator_epoch = value.try_get_i32().ok()?;
         Some(Self::EndTransaction { result, coordinator_epoch })
+    }
+
+    /// Reads the only record of a control batch; `None` if the batch is none, or its record cannot be read.
+    pub fn of(header: &BatchHeader, body: &Bytes) -> Option<Self> {
+        if !header.is_control() {
+            return None;
+        }
+        let batch = BatchRecords::of(*header, body.clone(), LARGEST_CONTROL_BATCH).ok()?;
+        let record = batch.iter().next()?.ok()?;
+        Self::parse(record.key, record.value)
     }
 
     /// The batch of the marker that ends a transaction of `producer_id` at `timestamp` (milliseconds since 1970).

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use milena_config::{CompressionType, TopicConfig};
 use milena_partition::{AppendRefusal, Replication, SequenceRefusal, SequenceVerdict};
 use milena_records::{
-    BatchFault, BatchHeader, Compression, HeaderError, Invalid, LeaderEpoch, Level, Offset, RecordError,
-    Rules, TimestampType, Validated,
+    BatchFault, BatchHeader, Compression, ControlRecord, HeaderError, Invalid, LeaderEpoch, Level, Offset,
+    RecordError, Rules, StoredBatch, TimestampType, Validated,
 };
 use milena_wire::ErrorCode;
 use tracing::error;
@@ -83,6 +83,16 @@ pub(crate) enum ProduceRefusal {
     Storage,
     #[error("the partition is being deleted or the broker shuts down")]
     Closed,
+}
+
+/// The log could not be written; the cause has been reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StorageFault;
+
+impl From<StorageFault> for ProduceRefusal {
+    fn from(_: StorageFault) -> Self {
+        Self::Storage
+    }
 }
 
 impl ProduceRefusal {
@@ -180,6 +190,12 @@ impl Hosted {
         let appended = self
             .with(|state| state.append(validated, acks, flush_messages, now))
             .ok_or(ProduceRefusal::Closed)??;
+        self.after_append(&appended);
+        Ok(appended)
+    }
+
+    /// Wakes who waits for what was just appended.
+    pub(super) fn after_append(self: &Arc<Self>, appended: &Appended) {
         self.touched.store(true, Ordering::Relaxed);
         match appended.replicated {
             true => self.waiters.wake(),
@@ -188,7 +204,6 @@ impl Hosted {
                 self.isr.watch(self);
             }
         }
-        Ok(appended)
     }
 
     fn validate(&self, batch: &Bytes, now: i64, zstd_allowed: bool) -> Result<Validated, ProduceRefusal> {
@@ -289,26 +304,27 @@ impl State {
             TimestampType::CreateTime => -1,
         };
         if let SequenceVerdict::Duplicate(known) = self.producers.check(&validated.header)? {
-            let end = known.last_offset + 1;
             return Ok(Appended {
                 base_offset: known.base_offset(),
-                end,
                 log_append_time: if log_append_time < 0 { -1 } else { known.timestamp },
-                log_start: self.log.log_start(),
-                leader_epoch,
-                replicated: self.replica.high_watermark() >= end,
-                must_flush: self.unflushed >= flush_messages,
+                ..self.present(known.last_offset + 1, flush_messages)
             });
         }
-        let record_count = validated.record_count;
         let batch = validated.into_stored(self.log.log_end(), leader_epoch);
-        let info = match self.log.append(std::slice::from_ref(&batch), now) {
-            Ok(info) => info,
-            Err(error) => {
-                error!(%error, "append failed");
-                return Err(ProduceRefusal::Storage);
-            }
-        };
+        Ok(Appended { log_append_time, ..self.write(batch, flush_messages, now)? })
+    }
+
+    /// Writes a batch that was decided on at the log end, and tells whom it concerns.
+    pub(super) fn write(
+        &mut self,
+        batch: StoredBatch,
+        flush_messages: i64,
+        now: i64,
+    ) -> Result<Appended, StorageFault> {
+        let info = self.log.append(std::slice::from_ref(&batch), now).map_err(|error| {
+            error!(%error, "append failed");
+            StorageFault
+        })?;
         if info.rolled
             && let Err(error) = self.log.take_snapshot(&self.producers.entries(), info.base_offset)
         {
@@ -316,20 +332,37 @@ impl State {
             tracing::warn!(%error, "producer snapshot not written");
         }
         self.rolled |= info.rolled;
-        self.producers.record(&batch.header());
+        self.record(&batch);
         if self.replica.appended(info.log_end, clock::monotonic_ms()) {
             self.settle_acks();
         }
-        self.unflushed += i64::from(record_count);
-        Ok(Appended {
-            base_offset: info.base_offset,
-            end: info.log_end,
-            log_append_time,
+        Ok(Appended { base_offset: info.base_offset, ..self.present(info.log_end, flush_messages) })
+    }
+
+    /// Takes note of a batch that is in the log, of data or a marker.
+    pub(super) fn record(&mut self, batch: &StoredBatch) {
+        let header = batch.header();
+        self.unflushed += i64::from(header.record_count);
+        match batch.control() {
+            Some(ControlRecord::EndTransaction { result, coordinator_epoch }) => {
+                self.producers.record_marker(&header, result, coordinator_epoch);
+            }
+            Some(ControlRecord::Other(_)) => {}
+            None => self.producers.record(&header),
+        }
+    }
+
+    /// How far what ends at `end` is replicated and flushed.
+    pub(super) fn present(&self, end: Offset, flush_messages: i64) -> Appended {
+        Appended {
+            base_offset: end,
+            end,
+            log_append_time: -1,
             log_start: self.log.log_start(),
-            leader_epoch,
-            replicated: self.replica.high_watermark() >= info.log_end,
+            leader_epoch: self.replica.leadership().leader_epoch,
+            replicated: self.replica.high_watermark() >= end,
             must_flush: self.unflushed >= flush_messages,
-        })
+        }
     }
 }
 

@@ -97,9 +97,7 @@ impl State {
         if !batches.is_empty() {
             let info = self.log.append(&batches, clock::unix_ms())?;
             for batch in &batches {
-                let header = batch.header();
-                self.producers.record(&header);
-                self.unflushed += i64::from(header.record_count);
+                self.record(batch);
             }
             if info.rolled
                 && let Err(error) = self.log.take_snapshot(&self.producers.entries(), info.log_end)
@@ -115,6 +113,7 @@ impl State {
             self.log.advance_log_start(start);
             self.replica.log_start_moved(self.log.log_start());
         }
+        self.producers.committed_to(self.replica.high_watermark());
         Ok(next)
     }
 

@@ -8,6 +8,7 @@ mod acks;
 mod append;
 mod following;
 mod leading;
+mod markers;
 mod read;
 mod upkeep;
 
@@ -24,6 +25,8 @@ use milena_wire::Uuid;
 pub(crate) use append::{Acks, Appended, ProduceRefusal};
 pub(crate) use following::Next;
 pub(crate) use leading::{Follower, Stated};
+#[allow(unused_imports, reason = "the service that takes markers names it next")]
+pub(crate) use markers::MarkerRefusal;
 pub(crate) use read::{FetchFrom, FetchRefusal, Fetched, OffsetQuery};
 pub(crate) use upkeep::{Checkpointed, DeleteRefusal};
 
@@ -224,12 +227,17 @@ impl State {
     /// Answers producers about whose batches more is known by now.
     fn settle_acks(&mut self) {
         self.acks.settle(&self.replica);
+        self.producers.committed_to(self.replica.high_watermark());
     }
 
     /// First offset that a read_committed consumer may not see.
     fn last_stable_offset(&self) -> Offset {
         let high_watermark = self.replica.high_watermark();
-        self.producers.first_unstable_offset().map_or(high_watermark, |first| first.min(high_watermark))
+        match self.producers.first_unstable_offset(high_watermark) {
+            // The records of an open transaction may be deleted under it.
+            Some(first) => first.min(high_watermark).max(self.log.log_start()),
+            None => high_watermark,
+        }
     }
 }
 
