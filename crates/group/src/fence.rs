@@ -1,5 +1,7 @@
 //! Who may speak for a group: the same rules over the live members and over the applied ones.
 
+use milena_bugs::{Bug, is_on};
+
 use crate::GroupState;
 use crate::refusal::Refusal;
 
@@ -38,6 +40,22 @@ pub(crate) struct Claim<'a> {
     pub member_id: &'a str,
     pub instance_id: Option<&'a str>,
     pub generation: i32,
+}
+
+/// Whether an existing group takes offsets from this claim into a transaction (OC-2, T12). Unlike a plain commit,
+/// from a client that names nobody, as versions before 3 must, and while the assignment is not yet known.
+pub(crate) fn check_txn_commit(
+    roster: &impl Roster,
+    state: GroupState,
+    generation: i32,
+    claim: &Claim<'_>,
+) -> Result<(), Refusal> {
+    let names_someone = claim.generation >= 0 || !claim.member_id.is_empty() || claim.instance_id.is_some();
+    if !names_someone || (claim.generation < 0 && state == GroupState::Empty) || is_on(Bug::T12) {
+        return Ok(());
+    }
+    check_member(roster, claim.member_id, claim.instance_id)?;
+    if claim.generation == generation { Ok(()) } else { Err(Refusal::IllegalGeneration) }
 }
 
 /// Whether an existing group takes offsets from this claim (OC-1, OC-2).

@@ -26,6 +26,7 @@ mod effect;
 mod event;
 mod fence;
 mod groups;
+mod in_transaction;
 mod refusal;
 mod settings;
 mod stored;
@@ -41,6 +42,7 @@ pub use event::{
     OffsetToCommit, ProposalId, Protocol, RequestId, Sync, TopicId,
 };
 pub use groups::{Answer, Changes, Committed, Groups, RestoreError};
+pub use in_transaction::CommitInTransaction;
 pub use refusal::Refusal;
 pub use settings::Settings;
 

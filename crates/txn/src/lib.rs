@@ -13,6 +13,9 @@
 //! the transaction as well. Offsets of groups need no marker: groups live in the same log, and
 //! [`Applied::settled`] tells the machine that holds both to make them visible, or drop them, in the same entry.
 //!
+//! TxnOffsetCommit is one entry for both machines as well: the machine that holds both applies
+//! [`CommitOffsets`] here, and if the answer is yes the groups' command inside it, at the same index.
+//!
 //! # Which epoch a marker carries
 //!
 //! A transaction whose records carry producer epoch `e` ends with markers that carry

@@ -173,14 +173,7 @@ fn to_item(
             continue;
         }
         refused.push(None);
-        offsets.push(stored::OffsetToCommit {
-            topic_id: it.topic_id.to_stored(),
-            topic: it.topic,
-            partition: it.partition,
-            offset: it.offset,
-            leader_epoch: it.leader_epoch,
-            metadata: it.metadata,
-        });
+        offsets.push(it.into());
     }
     let item = stored::CommitItem {
         group: commit.group,
@@ -195,6 +188,6 @@ fn to_item(
 }
 
 /// Longer than so many UTF-16 units; bytes are the upper bound, so most texts are not walked.
-fn is_longer(text: &str, most: usize) -> bool {
+pub(crate) fn is_longer(text: &str, most: usize) -> bool {
     text.len() > most && text.encode_utf16().count() > most
 }

@@ -15,6 +15,7 @@ mod timers;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub(crate) use commits::is_longer;
 pub use describe::{DescribedMember, Description, ListedGroup};
 
 use crate::GroupState;

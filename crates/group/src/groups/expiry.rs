@@ -92,9 +92,9 @@ impl Groups {
 }
 
 impl Entry {
-    /// A group without members and offsets.
+    /// A group without members and offsets, also such that a transaction may bring.
     fn is_nothing(&self) -> bool {
-        self.record.phase() == Phase::Empty && self.offsets.is_empty()
+        self.record.phase() == Phase::Empty && self.offsets.is_empty() && self.pending.is_empty()
     }
 
     /// Partitions whose offset has expired at `now_ms`.
@@ -107,7 +107,7 @@ impl Entry {
         let topics = self.offsets.iter().filter(|(_, topic)| !subscription.includes(&topic.name));
         topics
             .flat_map(|(id, topic)| topic.partitions.iter().map(|(partition, it)| (*id, *partition, it)))
-            .filter(|(_, _, it)| is_expired(it))
+            .filter(|(id, partition, it)| is_expired(it) && !self.has_pending(*id, *partition))
             .map(|(id, partition, _)| (id, partition))
             .collect()
     }

@@ -1,7 +1,7 @@
 //! Generations and assignments, as the log tells them.
 
 use super::pairs::{group_key, offset_key, put_group};
-use super::{Answer, Changes, Entry, Groups};
+use super::{Answer, Changes, Groups};
 use crate::GroupState;
 use crate::fence::Roster;
 use crate::refusal::Refusal;
@@ -116,9 +116,10 @@ impl Groups {
 
     /// Removes the group with all that is left of its offsets; how many those were.
     pub(super) fn remove_entry(&mut self, group: &str, changes: &mut dyn Changes) -> u64 {
-        let Some(Entry { offsets, .. }) = self.entries.remove(group) else { return 0 };
+        let Some(mut entry) = self.entries.remove(group) else { return 0 };
+        entry.drop_all_pending(group, changes);
         let mut removed = 0;
-        for (topic_id, topic) in offsets {
+        for (topic_id, topic) in entry.offsets {
             for partition in topic.partitions.into_keys() {
                 changes.delete(offset_key(group, topic_id, partition));
                 removed += 1;

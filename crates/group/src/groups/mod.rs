@@ -4,6 +4,7 @@ mod expiry;
 mod membership;
 mod offsets;
 mod pairs;
+mod pending;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use crate::event::TopicId;
 use crate::refusal::Refusal;
 use crate::stored::{self, command::Kind};
 use offsets::TopicOffsets;
+use pending::PendingOffset;
 
 /// State of all groups, a function of the log alone.
 ///
@@ -31,6 +33,8 @@ pub struct Groups {
 struct Entry {
     record: stored::Group,
     offsets: BTreeMap<TopicId, TopicOffsets>,
+    /// By topic, partition and producer id.
+    pending: BTreeMap<(TopicId, i32, i64), PendingOffset>,
 }
 
 /// What applying a command came to.
@@ -45,6 +49,8 @@ pub enum Answer {
     Stale,
     /// One verdict per item of the batch.
     Commits(Vec<Result<(), Refusal>>),
+    /// TxnOffsetCommit: for all offsets.
+    OffsetsPending(Result<(), Refusal>),
     /// For all, or one verdict per partition.
     OffsetsDeleted(Result<Vec<Result<(), Refusal>>, Refusal>),
     /// Whether the group was deleted.
@@ -91,6 +97,7 @@ impl Groups {
             Kind::DeleteOffsets(it) => Answer::OffsetsDeleted(self.delete_offsets(it, changes)),
             Kind::ExpireOffsets(it) => self.expire_offsets(it, changes),
             Kind::DeleteTopics(it) => self.delete_topics(it, changes),
+            Kind::TxnCommitOffsets(it) => Answer::OffsetsPending(self.commit_pending(index, it, changes)),
         }
     }
 

@@ -40,6 +40,17 @@ impl TopicOffsets {
 }
 
 impl Committed {
+    pub(super) fn to_stored(&self, topic: &str) -> stored::Offset {
+        stored::Offset {
+            topic: topic.to_owned(),
+            offset: self.offset,
+            leader_epoch: self.leader_epoch,
+            metadata: self.metadata.clone(),
+            commit_time_ms: self.commit_time_ms,
+            expire_time_ms: self.expire_time_ms,
+        }
+    }
+
     pub(super) fn from_stored(stored: stored::Offset) -> Self {
         Self {
             offset: stored.offset,
@@ -71,7 +82,11 @@ impl Groups {
     /// those that are gone as [`Event::TopicsDeleted`](crate::Event::TopicsDeleted): that event may have
     /// been lost with its predecessor.
     pub fn topic_ids(&self) -> BTreeSet<TopicId> {
-        self.entries.values().flat_map(|entry| entry.offsets.keys().copied()).collect()
+        let of = |entry: &'_ Entry| {
+            let pending: BTreeSet<TopicId> = entry.pending.keys().map(|(id, ..)| *id).collect();
+            entry.offsets.keys().copied().chain(pending).collect::<Vec<_>>()
+        };
+        self.entries.values().flat_map(of).collect()
     }
 
     pub(super) fn commit_batch(
@@ -95,9 +110,9 @@ impl Groups {
             // A simple consumer's first commit makes the group, without a protocol type.
             let record = stored::Group { phase_time_ms: time_ms, ..stored::Group::default() };
             put_group(&item.group, &record, changes);
-            self.entries.insert(item.group.clone(), Entry { record, offsets: BTreeMap::new() });
+            self.entries.insert(item.group.clone(), Entry { record, ..Entry::default() });
         }
-        let Some(Entry { record, offsets }) = self.entries.get_mut(&item.group) else {
+        let Some(entry) = self.entries.get_mut(&item.group) else {
             return Err(Refusal::GroupIdNotFound);
         };
         let claim = Claim {
@@ -105,22 +120,20 @@ impl Groups {
             instance_id: item.instance_id.as_deref(),
             generation: item.generation,
         };
-        check_commit(record, record.state(), record.generation, &claim)?;
+        check_commit(&entry.record, entry.record.state(), entry.record.generation, &claim)?;
 
         let expire_time_ms = item.retention_ms.map(|retention| time_ms.saturating_add(retention));
         for it in &item.offsets {
             let Some(topic_id) = TopicId::from_stored(&it.topic_id) else { continue };
-            let topic = offsets.entry(topic_id).or_insert_with(|| TopicOffsets::new(it.topic.clone()));
-            let stored = stored::Offset {
-                topic: topic.name.clone(),
+            let committed = Committed {
                 offset: it.offset,
                 leader_epoch: it.leader_epoch,
                 metadata: it.metadata.clone(),
                 commit_time_ms: time_ms,
                 expire_time_ms,
             };
-            changes.put(offset_key(&item.group, topic_id, it.partition), stored.encode_to_vec());
-            topic.partitions.insert(it.partition, Committed::from_stored(stored));
+            entry.drop_pending(&item.group, topic_id, it.partition, changes);
+            entry.put_offset(&item.group, topic_id, &it.topic, it.partition, committed, changes);
         }
         Ok(())
     }
@@ -144,6 +157,7 @@ impl Groups {
                 continue;
             }
             entry.remove_offset(&command.group, topic_id, it.partition, changes);
+            entry.drop_pending(&command.group, topic_id, it.partition, changes);
             verdicts.push(Ok(()));
         }
         Ok(verdicts)
@@ -157,6 +171,7 @@ impl Groups {
         let mut removed = 0;
         for topic_id in command.topic_ids.iter().filter_map(|id| TopicId::from_stored(id)) {
             for (group, entry) in &mut self.entries {
+                entry.drop_pending_of_topic(group, topic_id, changes);
                 let Some(topic) = entry.offsets.remove(&topic_id) else { continue };
                 for partition in topic.partitions.into_keys() {
                     changes.delete(offset_key(group, topic_id, partition));
@@ -174,6 +189,22 @@ impl Groups {
 }
 
 impl Entry {
+    /// Makes this the committed offset.
+    pub(super) fn put_offset(
+        &mut self,
+        group: &str,
+        topic_id: TopicId,
+        topic: &str,
+        partition: i32,
+        committed: Committed,
+        changes: &mut dyn Changes,
+    ) {
+        let topic = self.offsets.entry(topic_id).or_insert_with(|| TopicOffsets::new(topic.to_owned()));
+        let stored = committed.to_stored(&topic.name);
+        changes.put(offset_key(group, topic_id, partition), stored.encode_to_vec());
+        topic.partitions.insert(partition, committed);
+    }
+
     /// Removes one offset, if it is there.
     pub(super) fn remove_offset(
         &mut self,

@@ -1,18 +1,21 @@
-//! The stored pairs: one per group, one per committed offset.
+//! The stored pairs: one per group, one per committed offset, one per offset of an open transaction.
 //!
 //! `g/<group id>` holds a `Group`; `o/<group id>/<topic id, 16 bytes><partition, 4 bytes big-endian>` an
-//! `Offset`. The end of an offset's key has a fixed length, so a group id may hold any character.
+//! `Offset`; `t/`, the same and the producer id in 8 bytes big-endian, a `PendingOffset`. The end of an offset's key
+//! has a fixed length, so a group id may hold any character.
 
 use std::collections::BTreeMap;
 
 use prost::Message;
 
 use super::offsets::{Committed, TopicOffsets};
+use super::pending::PendingOffset;
 use super::{Changes, Entry, Groups};
 use crate::event::TopicId;
 use crate::stored;
 
 const TAIL: usize = 1 + 16 + 4;
+const PENDING_TAIL: usize = TAIL + 8;
 
 /// The stored pairs are not what this crate wrote.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -41,7 +44,7 @@ impl Groups {
         V: AsRef<[u8]>,
     {
         let mut records: BTreeMap<String, stored::Group> = BTreeMap::new();
-        let mut offsets: BTreeMap<String, BTreeMap<TopicId, TopicOffsets>> = BTreeMap::new();
+        let mut offsets: BTreeMap<String, Entry> = BTreeMap::new();
         for (key, value) in pairs {
             let (key, value) = (key.as_ref(), value.as_ref());
             let malformed = |source| RestoreError::Malformed { key: key.to_vec(), source };
@@ -52,22 +55,25 @@ impl Groups {
                 }
                 Key::Offset(group, topic_id, partition) => {
                     let stored = stored::Offset::decode(value).map_err(malformed)?;
-                    let topics = offsets.entry(group.to_owned()).or_default();
+                    let topics = &mut offsets.entry(group.to_owned()).or_default().offsets;
                     let topic =
                         topics.entry(topic_id).or_insert_with(|| TopicOffsets::new(stored.topic.clone()));
                     topic.partitions.insert(partition, Committed::from_stored(stored));
                 }
+                Key::Pending(group, topic_id, partition, producer_id) => {
+                    let stored = stored::PendingOffset::decode(value).map_err(malformed)?;
+                    let pending = &mut offsets.entry(group.to_owned()).or_default().pending;
+                    pending.insert((topic_id, partition, producer_id), PendingOffset::from_stored(stored));
+                }
             }
         }
-        let mut entries: BTreeMap<String, Entry> = records
-            .into_iter()
-            .map(|(group, record)| (group, Entry { record, offsets: BTreeMap::new() }))
-            .collect();
-        for (group, topics) in offsets {
-            match entries.get_mut(&group) {
-                Some(entry) => entry.offsets = topics,
-                None => return Err(RestoreError::OrphanedOffsets(group)),
-            }
+        let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
+        for (group, record) in records {
+            let found = offsets.remove(&group).unwrap_or_default();
+            entries.insert(group, Entry { record, ..found });
+        }
+        if let Some((group, _)) = offsets.pop_first() {
+            return Err(RestoreError::OrphanedOffsets(group));
         }
         Ok(Self { entries })
     }
@@ -76,6 +82,7 @@ impl Groups {
 enum Key<'a> {
     Group(&'a str),
     Offset(&'a str, TopicId, i32),
+    Pending(&'a str, TopicId, i32, i64),
 }
 
 impl<'a> Key<'a> {
@@ -83,13 +90,24 @@ impl<'a> Key<'a> {
         if let Some(group) = key.strip_prefix(b"g/") {
             return std::str::from_utf8(group).ok().map(Self::Group);
         }
+        if let Some(rest) = key.strip_prefix(b"t/") {
+            let (group, tail) = rest.split_at_checked(rest.len().checked_sub(PENDING_TAIL)?)?;
+            let (place, producer_id) = tail.split_at_checked(TAIL)?;
+            let (topic_id, partition) = parse_place(place)?;
+            let producer_id = i64::from_be_bytes(producer_id.try_into().ok()?);
+            return Some(Self::Pending(std::str::from_utf8(group).ok()?, topic_id, partition, producer_id));
+        }
         let rest = key.strip_prefix(b"o/")?;
         let (group, tail) = rest.split_at_checked(rest.len().checked_sub(TAIL)?)?;
-        let (topic_id, partition) = tail.strip_prefix(b"/")?.split_at_checked(16)?;
-        let topic_id = TopicId(topic_id.try_into().ok()?);
-        let partition = i32::from_be_bytes(partition.try_into().ok()?);
+        let (topic_id, partition) = parse_place(tail)?;
         Some(Self::Offset(std::str::from_utf8(group).ok()?, topic_id, partition))
     }
+}
+
+/// A slash, topic id and partition.
+fn parse_place(bytes: &[u8]) -> Option<(TopicId, i32)> {
+    let (topic_id, partition) = bytes.strip_prefix(b"/")?.split_at_checked(16)?;
+    Some((TopicId(topic_id.try_into().ok()?), i32::from_be_bytes(partition.try_into().ok()?)))
 }
 
 pub(super) fn group_key(group: &str) -> Vec<u8> {
@@ -97,8 +115,18 @@ pub(super) fn group_key(group: &str) -> Vec<u8> {
 }
 
 pub(super) fn offset_key(group: &str, topic_id: TopicId, partition: i32) -> Vec<u8> {
-    let mut key = Vec::with_capacity(2 + group.len() + TAIL);
-    key.extend_from_slice(b"o/");
+    place_key(b"o/", group, topic_id, partition)
+}
+
+pub(super) fn pending_key(group: &str, topic_id: TopicId, partition: i32, producer_id: i64) -> Vec<u8> {
+    let mut key = place_key(b"t/", group, topic_id, partition);
+    key.extend_from_slice(&producer_id.to_be_bytes());
+    key
+}
+
+fn place_key(prefix: &[u8], group: &str, topic_id: TopicId, partition: i32) -> Vec<u8> {
+    let mut key = Vec::with_capacity(prefix.len() + group.len() + PENDING_TAIL);
+    key.extend_from_slice(prefix);
     key.extend_from_slice(group.as_bytes());
     key.push(b'/');
     key.extend_from_slice(&topic_id.0);

@@ -228,5 +228,6 @@ fn render_command(command: &Command) -> String {
             format!("expire {}", groups.join(" "))
         }
         Kind::DeleteTopics(it) => format!("forget {} topics", it.topic_ids.len()),
+        Kind::TxnCommitOffsets(it) => format!("pend {} offsets of {}", it.offsets.len(), it.group),
     }
 }

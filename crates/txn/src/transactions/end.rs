@@ -83,9 +83,12 @@ impl Transactions {
         let known = &self.entries[transactional_id];
         assert!(!known.state.is_prepared(), "{transactional_id} is decided already: {known:?}");
         let mut transaction = known.clone();
-        let settled = (!transaction.groups.is_empty())
-            .then_some(Settled { producer: transaction.producer, commit: ending.commit });
-        transaction.groups.clear();
+        let groups: Vec<String> = std::mem::take(&mut transaction.groups).into_iter().collect();
+        let settled = (!groups.is_empty()).then_some(Settled {
+            producer: transaction.producer,
+            groups,
+            commit: ending.commit,
+        });
         if transaction.state != State::Ongoing {
             // The abort of a transaction that nothing was added to.
             transaction.sequence = index;

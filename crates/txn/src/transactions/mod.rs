@@ -42,10 +42,12 @@ pub struct Applied {
 }
 
 /// Offsets of groups whose transaction was decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settled {
     /// The producer as it committed the offsets, not as the end made it.
     pub producer: ProducerIdAndEpoch,
+    /// Groups that were part of the transaction.
+    pub groups: Vec<String>,
     /// Visible, or dropped.
     pub commit: bool,
 }
