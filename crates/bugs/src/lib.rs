@@ -76,6 +76,8 @@ bugs! {
     P6;
     /// A batch overtakes one that was refused a moment ago.
     P10;
+    /// Compaction drops a marker while data of its transaction is left (KAFKA-8351, KAFKA-14055).
+    T9;
     /// A write is acknowledged by a later epoch's high watermark (KAFKA-20634).
     G1;
     /// The end of a transaction does not bump the epoch, so a late EndTxn ends the next one (KIP-890, KAFKA-17754).

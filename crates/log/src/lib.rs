@@ -15,6 +15,7 @@
 mod append;
 mod cache;
 mod checkpoint;
+mod cleaner;
 mod config;
 mod entries;
 mod epochs;
@@ -37,6 +38,7 @@ mod times;
 mod truncate;
 
 pub use append::AppendInfo;
+pub use cleaner::{Cleanable, CleanedGroup, Cleaning, CleaningError, CleaningOptions, CleaningStats, Pace};
 pub use config::LogConfig;
 pub use error::{Damage, Error, ReadError};
 pub use flush::FlushHandle;

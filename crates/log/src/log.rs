@@ -48,6 +48,8 @@ pub struct Log {
     pub(crate) deleted: Vec<(Offset, i64)>,
     pub(crate) flush: Arc<Mutex<FlushState>>,
     pub(crate) hints: Arc<Mutex<Hints>>,
+    /// Everything below has been cleaned (`cleanup.policy=compact`).
+    pub(crate) cleaned_to: Offset,
     /// A fault left files and memory apart.
     pub(crate) offline: bool,
 }
@@ -84,6 +86,7 @@ impl Log {
             deleted: Vec::new(),
             flush: Arc::new(Mutex::new(FlushState::new(Offset::ZERO, true))),
             hints: Arc::default(),
+            cleaned_to: Offset::ZERO,
             offline: false,
         })
     }

@@ -23,9 +23,9 @@ pub(crate) const DELETED: &str = "deleted";
 
 /// End of the name of a file that is being written and will be renamed.
 pub(crate) const TEMPORARY: &str = ".tmp";
-/// End of the name of a compacted segment that Kafka had not finished.
+/// End of the name of a file of a compacted segment that does not count yet.
 pub(crate) const CLEANED: &str = ".cleaned";
-/// Second suffix of a compacted segment that Kafka had not put in its place.
+/// Second suffix of a file of a compacted segment on its way to its place.
 pub(crate) const SWAP: &str = "swap";
 
 /// The file of `dir` whose name is an offset.

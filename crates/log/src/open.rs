@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use milena_records::Offset;
 
 use crate::checkpoint;
+use crate::cleaner;
 use crate::config::LogConfig;
 use milena_partition::EpochCache;
 
@@ -17,7 +18,7 @@ use crate::flush::FlushState;
 use crate::fs::Stat;
 use crate::log::{EPOCHS, Log, PARTITION_METADATA};
 use crate::log_dir::LastShutdown;
-use crate::names::{self, CLEANED, DELETED, INDEX, LOG, SNAPSHOT, SWAP, TEMPORARY, TIME_INDEX, TopicId};
+use crate::names::{self, DELETED, INDEX, LOG, SNAPSHOT, TEMPORARY, TIME_INDEX, TopicId};
 use crate::recovery::Recovery;
 use crate::replay::ReplayEvent;
 use crate::storage::Storage;
@@ -108,6 +109,7 @@ impl Log {
         replay: &mut dyn FnMut(ReplayEvent<'_>),
     ) -> Result<(Self, OpenReport), Error> {
         let topic_id = read_topic_id(storage, dir)?;
+        cleaner::finish_swaps(storage, dir)?;
         let files = Files::list(storage, dir)?;
         let epochs = read_epochs(storage, dir);
         let mut log = Self {
@@ -128,6 +130,7 @@ impl Log {
                 options.shutdown != LastShutdown::Clean,
             ))),
             hints: Arc::default(),
+            cleaned_to: Offset::ZERO,
             offline: false,
         };
         if options.shutdown == LastShutdown::Unclean {
@@ -156,17 +159,13 @@ impl Files {
         let mut files = Self::default();
         for entry in storage.fs.list(dir).map_err(Error::io("list", dir))? {
             let path = dir.join(&entry.name);
-            if entry.name.ends_with(TEMPORARY) || entry.name.ends_with(CLEANED) {
+            if entry.name.ends_with(TEMPORARY) {
                 // Whoever wrote it died before it counted.
                 storage.fs.remove_file(&path).map_err(Error::io("remove", &path))?;
                 continue;
             }
             let Some((offset, suffix)) = names::parse(&entry.name) else { continue };
             match suffix {
-                _ if suffix.ends_with(SWAP) => {
-                    let why = "an unfinished compaction of Apache Kafka; start and stop Kafka on it once";
-                    return Err(checkpoint::damaged(&path, why));
-                }
                 LOG => drop(files.logs.insert(offset, entry.stat)),
                 INDEX => drop(files.indexes.insert(offset, entry.stat.len)),
                 TIME_INDEX => drop(files.time_indexes.insert(offset, entry.stat.len)),

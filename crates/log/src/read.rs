@@ -25,6 +25,12 @@ pub struct Slice {
 }
 
 impl Slice {
+    /// Whether no batch is left up to `next`, where another segment begins: offsets up to the end of a segment may
+    /// be gone after compaction, and the answer is in the next one (FE-18).
+    pub fn is_gap_up_to(&self, next: Offset) -> bool {
+        self.bytes.is_empty() && self.next_offset >= next
+    }
+
     fn empty(at: Offset) -> Self {
         Self { base_offset: at, next_offset: at, bytes: Bytes::new() }
     }
@@ -87,7 +93,7 @@ pub struct ReadPlan {
     upper: Offset,
     max_bytes: usize,
     at_least_one: bool,
-    is_newest: bool,
+    beyond: Option<Offset>,
 }
 
 /// What is known of where to begin.
@@ -117,11 +123,10 @@ impl Log {
         let mut at = from;
         loop {
             let plan = self.plan_read(at, max_bytes, upper, at_least_one)?;
-            let (is_newest, segment_end) = (plan.is_newest, self.segment_end(self.segment_of(at)));
+            let beyond = plan.beyond();
             let slice = plan.run()?;
-            // Offsets up to the end of a segment may be gone (compaction): go on in the next one (FE-18).
-            if slice.bytes.is_empty() && !is_newest && slice.next_offset >= segment_end {
-                at = segment_end;
+            if let Some(next) = beyond.filter(|next| slice.is_gap_up_to(*next)) {
+                at = next;
                 continue;
             }
             if slice.bytes.is_empty() {
@@ -169,12 +174,18 @@ impl Log {
             upper,
             max_bytes,
             at_least_one,
-            is_newest: at + 1 == self.segments.len() || nothing,
+            beyond: (at + 1 < self.segments.len() && !nothing).then(|| self.segment_end(at)),
         })
     }
 }
 
 impl ReadPlan {
+    /// Where the next segment begins, if there is one that may be read: to be read from if the slice
+    /// [is a gap](Slice::is_gap_up_to) up to there.
+    pub fn beyond(&self) -> Option<Offset> {
+        self.beyond
+    }
+
     /// Reads. Empty if the segment holds nothing from the offset on; `next_offset` then says up to where the
     /// segment was found empty.
     pub fn run(self) -> Result<Slice, Error> {

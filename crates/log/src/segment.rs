@@ -54,7 +54,8 @@ impl From<&BatchHeader> for BatchExtent {
     fn from(header: &BatchHeader) -> Self {
         Self {
             last_offset: header.last_offset(),
-            max_timestamp: header.max_timestamp,
+            // What compaction emptied keeps the time of records that are gone: no record is found by it.
+            max_timestamp: if header.record_count > 0 { header.max_timestamp } else { -1 },
             size: header.total_size() as u64,
         }
     }
@@ -340,6 +341,26 @@ impl Segment {
             let how = if suffix == LOG { Open::Existing } else { Open::Create };
             place.storage.fs.open(&place.path(self.base_offset, suffix), how)
         })
+    }
+
+    /// Like [`Segment::seal`], but writes nothing.
+    pub fn seal_in_memory(&mut self) {
+        self.push_time();
+    }
+
+    /// Bytes of the offset index.
+    pub fn index_bytes(&self) -> usize {
+        self.index.len() * IndexEntry::SIZE
+    }
+
+    /// Bytes of the time index.
+    pub fn time_index_bytes(&self) -> usize {
+        self.times.len() * TimeEntry::SIZE
+    }
+
+    /// What no other segment has, for as long as this one lives.
+    pub fn key(&self) -> FileKey {
+        self.log_key
     }
 
     fn push_time(&mut self) {

@@ -128,6 +128,7 @@ impl Log {
     /// Positions and running flushes that knew the log before a truncation no longer count.
     fn forget_positions(&mut self, offset: Offset) {
         self.hints.lock().expect("no panic while the lock is held").clear();
+        self.cleaned_to = self.cleaned_to.min(offset);
         let mut flush = self.flush.lock().expect("no panic while the lock is held");
         flush.generation += 1;
         flush.recovery_point = flush.recovery_point.min(offset);

@@ -144,7 +144,8 @@ impl Replica {
         }
         // After a full truncation to the middle of a batch the log begins at that batch's base (KAFKA-6975).
         let begins = self.log_start == self.log_end && base_offset <= self.log_end;
-        if base_offset == self.log_end || begins { BatchVerdict::Append } else { BatchVerdict::Misplaced }
+        // A gap is what compaction left at the leader.
+        if base_offset >= self.log_end || begins { BatchVerdict::Append } else { BatchVerdict::Misplaced }
     }
 
     /// Takes over what the leader said of the committed end and of the log start, after its batches were appended.

@@ -67,7 +67,7 @@ fn a_batch_of_a_later_epoch_than_asked_in_is_left() {
     for (base, epoch, want) in [
         (10, 6, BatchVerdict::Append),
         (10, 7, BatchVerdict::Leave),
-        (11, 6, BatchVerdict::Misplaced),
+        (11, 6, BatchVerdict::Append),
         (9, 6, BatchVerdict::Misplaced),
     ] {
         assert_eq!(replica.accepts_batch(&asked, Offset(base), LeaderEpoch(epoch)), want, "{base} {epoch}");

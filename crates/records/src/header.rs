@@ -233,6 +233,15 @@ impl BatchHeader {
     pub(crate) fn set_control(&mut self) {
         self.attributes |= Self::CONTROL;
     }
+
+    pub(crate) fn set_delete_horizon(&mut self, horizon_ms: i64) {
+        self.attributes |= Self::DELETE_HORIZON;
+        self.base_timestamp = horizon_ms;
+    }
+
+    pub(crate) fn clear_delete_horizon(&mut self) {
+        self.attributes &= !Self::DELETE_HORIZON;
+    }
 }
 
 fn field<const N: usize>(bytes: &[u8; BatchHeader::SIZE], at: usize) -> [u8; N] {

@@ -8,6 +8,7 @@
 
 mod batch;
 mod builder;
+mod compact;
 mod compression;
 mod control;
 mod crc;
@@ -25,6 +26,7 @@ mod walk;
 
 pub use batch::{Batches, StoredBatch, batches};
 pub use builder::BatchBuilder;
+pub use compact::{Outline, Selection};
 pub use compression::{Compression, Level, compress, decompress};
 pub use control::{ControlRecord, TransactionResult};
 pub use crc::CrcMismatch;

@@ -96,6 +96,11 @@ impl BatchRecords {
         &self.header
     }
 
+    /// The records as they are written, uncompressed.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// The records in order; after an error the iterator ends.
     pub fn iter(&self) -> RecordIter<'_> {
         RecordIter {

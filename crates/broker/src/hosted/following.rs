@@ -205,7 +205,7 @@ impl State {
 fn continues(asked: &Asked, header: &BatchHeader, end: Offset) -> BatchVerdict {
     if header.partition_leader_epoch > asked.leader_epoch {
         BatchVerdict::Leave
-    } else if header.base_offset == end {
+    } else if header.base_offset >= end {
         BatchVerdict::Append
     } else {
         BatchVerdict::Misplaced

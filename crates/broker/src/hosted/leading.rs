@@ -60,17 +60,28 @@ impl Hosted {
     /// refusal it only tells how far the leader is.
     pub(crate) fn feed(&self, leader_epoch: i32, fetch_offset: i64, max_bytes: usize) -> PartitionBatches {
         let answer = PartitionBatches { leader_epoch, fetch_offset, ..PartitionBatches::default() };
-        let planned = self.with(|state| state.plan_feed(answer.clone(), max_bytes));
-        let (mut answer, plan) = planned.unwrap_or_else(|| (refuse(answer, Refusal::UnknownTopic), None));
-        match plan.map(ReadPlan::run) {
-            None => {}
-            Some(Ok(slice)) => answer.records = slice.bytes,
-            Some(Err(error)) => {
-                error!(topic = %self.topic, partition = self.index, %error, "read for a follower failed");
-                answer = refuse(answer, Refusal::StorageError);
+        let mut from = Offset(fetch_offset);
+        loop {
+            let planned = self.with(|state| state.plan_feed(answer.clone(), from, max_bytes));
+            let (mut answer, plan) =
+                planned.unwrap_or_else(|| (refuse(answer.clone(), Refusal::UnknownTopic), None));
+            let beyond = plan.as_ref().and_then(ReadPlan::beyond);
+            match plan.map(ReadPlan::run) {
+                None => {}
+                Some(Ok(slice)) => {
+                    if let Some(next) = beyond.filter(|next| slice.is_gap_up_to(*next)) {
+                        from = next;
+                        continue;
+                    }
+                    answer.records = slice.bytes;
+                }
+                Some(Err(error)) => {
+                    error!(topic = %self.topic, partition = self.index, %error, "read for a follower failed");
+                    answer = refuse(answer, Refusal::StorageError);
+                }
             }
+            return answer;
         }
-        answer
     }
 
     /// The change of the ISR to ask for now, if any.
@@ -147,6 +158,7 @@ impl State {
     fn plan_feed(
         &self,
         mut answer: PartitionBatches,
+        from: Offset,
         max_bytes: usize,
     ) -> (PartitionBatches, Option<ReadPlan>) {
         let (log_start, log_end) = (self.log.log_start(), self.log.log_end());
@@ -156,7 +168,6 @@ impl State {
         if self.replica.role() != Role::Leader || leadership.leader_epoch.0 != answer.leader_epoch {
             return (refuse(answer, Refusal::NotLeader), None);
         }
-        let from = Offset(answer.fetch_offset);
         if from >= log_end {
             return (answer, None);
         }

@@ -125,12 +125,21 @@ impl Hosted {
         read_committed: bool,
         at_least_one: bool,
     ) -> Result<Fetched, FetchRefusal> {
-        let planned = self.with(|state| state.plan_fetch(from, read_committed, at_least_one));
-        let (mut fetched, plan) = planned.ok_or(FetchRefusal::Closed)??;
-        if let Some(plan) = plan {
-            fetched.records = plan.run()?.bytes;
+        let mut at = Offset(from.offset);
+        loop {
+            let planned = self.with(|state| state.plan_fetch(from, at, read_committed, at_least_one));
+            let (mut fetched, plan) = planned.ok_or(FetchRefusal::Closed)??;
+            let Some(plan) = plan else { return Ok(fetched) };
+            let beyond = plan.beyond();
+            let slice = plan.run()?;
+            match beyond.filter(|next| slice.is_gap_up_to(*next)) {
+                Some(next) => at = next,
+                None => {
+                    fetched.records = slice.bytes;
+                    return Ok(fetched);
+                }
+            }
         }
-        Ok(fetched)
     }
 
     /// The replica among `candidates` that a consumer at `offset` should rather read from: the one that has most. None
@@ -179,6 +188,7 @@ impl State {
     fn plan_fetch(
         &self,
         from: &FetchFrom,
+        at: Offset,
         read_committed: bool,
         at_least_one: bool,
     ) -> Result<(Fetched, Option<ReadPlan>), FetchRefusal> {
@@ -196,7 +206,6 @@ impl State {
         if fetched.diverging.is_some() {
             return Ok((fetched, None));
         }
-        let at = Offset(from.offset);
         if at < self.log.log_start() || at > self.log.log_end() {
             return Err(FetchRefusal::OutOfRange);
         }

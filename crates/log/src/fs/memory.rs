@@ -418,6 +418,15 @@ impl File for MemoryFile {
         error.map_or(Ok(bytes.len()), Err)
     }
 
+    fn set_modified(&self, time_ms: i64) -> io::Result<()> {
+        let mut state = MemoryFs::lock(&self.fs);
+        state.alive()?;
+        if let Some(Inode::File { modified_ms, .. }) = state.inodes.get_mut(&self.inode) {
+            *modified_ms = time_ms;
+        }
+        Ok(())
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = MemoryFs::lock(&self.fs);
         state.change_whole()?;

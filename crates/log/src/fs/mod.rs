@@ -54,6 +54,8 @@ pub trait File: Debug + Send + Sync {
     fn sync(&self) -> io::Result<()>;
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;
+    /// Sets the time of the last change, in milliseconds since 1970.
+    fn set_modified(&self, modified_ms: i64) -> io::Result<()>;
     /// Whether the file holds no byte.
     fn is_empty(&self) -> io::Result<bool> {
         self.len().map(|len| len == 0)

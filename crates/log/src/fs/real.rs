@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{FlockOperation, flock, syncfs};
@@ -98,6 +98,11 @@ impl File for std::fs::File {
     fn sync(&self) -> io::Result<()> {
         // Enough for a grown or shortened file: the length is data's metadata and goes along.
         self.sync_data()
+    }
+
+    fn set_modified(&self, modified_ms: i64) -> io::Result<()> {
+        let since = Duration::from_millis(u64::try_from(modified_ms).unwrap_or(0));
+        Self::set_modified(self, UNIX_EPOCH + since)
     }
 
     fn len(&self) -> io::Result<u64> {

@@ -398,7 +398,7 @@ fn the_newest_batches_can_be_seen_again_after_a_clean_stop() {
 }
 
 #[test]
-fn unfinished_files_are_removed_and_an_unfinished_compaction_is_refused() {
+fn unfinished_files_are_removed_and_an_interrupted_swap_is_finished() {
     let rig = Rig::new(small());
     filled(&rig, 2).close(&[]).unwrap();
     let file = |name: &str| Path::new(DIR).join(name);
@@ -407,9 +407,18 @@ fn unfinished_files_are_removed_and_an_unfinished_compaction_is_refused() {
     }
     rig.open(&options(LastShutdown::Clean, 10)).unwrap();
     assert!(!names(&rig).iter().any(|name| name.ends_with("tmp") || name.ends_with("cleaned")));
-    rig.fs.open(&file("00000000000000000000.log.swap"), Open::Create).unwrap();
-    let error = rig.open(&options(LastShutdown::Clean, 10)).unwrap_err().to_string();
-    assert!(error.contains("unfinished compaction of Apache Kafka"), "{error}");
+    // As Kafka leaves it, too: all files are `.swap`, the old ones still there.
+    let kept = batch(5, 5, 1, 0);
+    for (name, content) in
+        [("log", kept.to_bytes().to_vec()), ("index", Vec::new()), ("timeindex", Vec::new())]
+    {
+        let swap = file(&format!("00000000000000000000.{name}.swap"));
+        rig.fs.open(&swap, Open::Create).unwrap();
+        rig.fs.edit(&swap, |data| *data = content);
+    }
+    let (log, _) = rig.open(&options(LastShutdown::Clean, 10)).unwrap();
+    assert_eq!(content(&log, 1000), kept.to_bytes());
+    assert!(!names(&rig).iter().any(|name| name.ends_with("swap")));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The log as its owner sees it, on a file system in memory that fails, tears and forgets.
 
 mod behaviour;
+mod cleaner;
+mod compacted;
 mod crash;
 mod damage;
 mod data_dir;

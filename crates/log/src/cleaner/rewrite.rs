@@ -1,0 +1,147 @@
+//! Writing what is left of a group of segments, with its indexes, under names that end in `.cleaned`.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use milena_records::{BatchHeader, Offset};
+
+use crate::cleaner::rules::Outcome;
+use crate::error::Error;
+use crate::fs::{File, Open, write_all_at};
+use crate::names::{self, CLEANED, INDEX, LOG, TIME_INDEX};
+use crate::segment::{Place, Segment};
+use crate::storage::Storage;
+
+/// Files that a cleaned segment has, `.log` first: once that one bears the name `.swap`, and no `.cleaned` is left, the
+/// swap counts.
+pub(crate) const CLEANED_FILES: [&str; 3] = [LOG, INDEX, TIME_INDEX];
+
+/// A segment being written.
+#[derive(Debug)]
+pub(crate) struct CleanedSegment {
+    pub segment: Segment,
+    storage: Arc<Storage>,
+    paths: [PathBuf; 3],
+    files: [Arc<dyn File>; 3],
+    /// Batches not written yet.
+    buffer: Vec<u8>,
+    buffer_bytes: usize,
+    /// Its files have got other names, and are no longer to be removed.
+    pub taken: bool,
+}
+
+impl CleanedSegment {
+    /// An empty segment at `base` whose files do not count yet.
+    pub fn create(
+        storage: &Arc<Storage>,
+        dir: &Path,
+        base: Offset,
+        buffer_bytes: usize,
+    ) -> Result<Self, Error> {
+        let paths = CLEANED_FILES.map(|suffix| names::file(dir, base, &format!("{suffix}{CLEANED}")));
+        let open = |path: &PathBuf| storage.fs.open(path, Open::Truncate).map_err(Error::io("create", path));
+        let files = [open(&paths[0])?, open(&paths[1])?, open(&paths[2])?];
+        Ok(Self {
+            segment: Segment::new(Place { storage, dir }, base, 0),
+            storage: Arc::clone(storage),
+            paths,
+            files,
+            buffer: Vec::with_capacity(buffer_bytes),
+            buffer_bytes,
+            taken: false,
+        })
+    }
+
+    /// Bytes of batches so far.
+    pub fn size(&self) -> u64 {
+        self.segment.size
+    }
+
+    /// Adds what becomes of a batch.
+    pub fn put(
+        &mut self,
+        header: BatchHeader,
+        batch: &Bytes,
+        outcome: Outcome,
+        index_interval: u32,
+    ) -> Result<(), Error> {
+        match outcome {
+            Outcome::Drop => Ok(()),
+            Outcome::Keep => self.write(&header, &[batch], index_interval),
+            Outcome::Replace(batch) => {
+                self.write(&batch.header(), &[&batch.header_bytes, &batch.body], index_interval)
+            }
+        }
+    }
+
+    fn write(&mut self, header: &BatchHeader, pieces: &[&[u8]], index_interval: u32) -> Result<(), Error> {
+        if self.buffer.len() + header.total_size() > self.buffer_bytes {
+            self.write_buffer()?;
+        }
+        if self.segment.size + header.total_size() as u64 > i32::MAX as u64 {
+            // Codecs may need more for less, in theory.
+            let path = self.paths[0].clone();
+            let source = io::ErrorKind::FileTooLarge.into();
+            return Err(Error::Io { action: "write", path, offset: Some(header.base_offset), source });
+        }
+        pieces.iter().for_each(|piece| self.buffer.extend_from_slice(piece));
+        self.segment.note(header.into(), index_interval);
+        if self.segment.index.is_due() || self.segment.times.is_due() {
+            self.write_entries()?;
+        }
+        Ok(())
+    }
+
+    /// Writes and syncs everything. The files bear the time of the newest segment that they replace, by which
+    /// retention goes where batches carry none.
+    pub fn finish(&mut self, modified_ms: i64) -> Result<(), Error> {
+        self.write_buffer()?;
+        self.buffer = Vec::new();
+        self.segment.seal_in_memory();
+        self.write_entries()?;
+        self.segment.modified_ms = modified_ms;
+        let _ = self.files[0].set_modified(modified_ms);
+        for (file, path) in self.files.iter().zip(&self.paths) {
+            file.sync().map_err(Error::io("sync", path))?;
+        }
+        let dir = self.paths[0].parent().expect("segments lie in a directory");
+        self.storage.fs.sync_dir(dir).map_err(Error::io("sync", dir))
+    }
+
+    fn write_buffer(&mut self) -> Result<(), Error> {
+        let position = self.segment.size - self.buffer.len() as u64;
+        write_all_at(&*self.files[0], &mut [IoSlice::new(&self.buffer)], position)
+            .map_err(Error::io("write", &self.paths[0]))?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn write_entries(&mut self) -> Result<(), Error> {
+        self.segment.index.write_pending(&*self.files[1]).map_err(Error::io("write", &self.paths[1]))?;
+        self.segment.times.write_pending(&*self.files[2]).map_err(Error::io("write", &self.paths[2]))
+    }
+}
+
+impl Drop for CleanedSegment {
+    fn drop(&mut self) {
+        if !self.taken {
+            for path in &self.paths {
+                // What stays is removed before the next cleaning, or when the log is opened.
+                let _ = self.storage.fs.remove_file(path);
+            }
+        }
+    }
+}
+
+/// Removes what a cleaning that failed could not remove: a later swap that a crash interrupts is undone if any is left.
+pub(crate) fn remove_leftovers(storage: &Storage, dir: &Path) -> Result<(), Error> {
+    for entry in storage.fs.list(dir).map_err(Error::io("list", dir))? {
+        if entry.name.ends_with(CLEANED) {
+            let path = dir.join(&entry.name);
+            storage.fs.remove_file(&path).map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,275 @@
+//! Keyed batches, transactions, cleanings, and what a reader makes of a compacted log.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use milena_log::fs::FileSystem;
+use milena_log::{CleaningError, CleaningOptions, CleaningStats, Log, ReplayEvent};
+use milena_partition::{ProducerEntry, Producers};
+use milena_records::{
+    BatchBuilder, BatchHeader, BatchRecords, Compression, ControlRecord, LeaderEpoch, Offset, ProducerEpoch,
+    ProducerId, StoredBatch, TransactionResult,
+};
+
+use crate::support::{DIR, Rig, content};
+
+/// Who writes a batch, and how.
+pub trait Writer {
+    fn begin(&self) -> BatchBuilder;
+}
+
+pub struct Plain;
+pub struct Coded(pub Compression);
+pub struct Idempotent {
+    pub id: i64,
+    pub epoch: i16,
+    pub sequence: i32,
+}
+pub struct Transactional {
+    pub id: i64,
+    pub epoch: i16,
+    pub sequence: i32,
+}
+
+impl Writer for Plain {
+    fn begin(&self) -> BatchBuilder {
+        BatchBuilder::new(Compression::None)
+    }
+}
+
+impl Writer for Coded {
+    fn begin(&self) -> BatchBuilder {
+        BatchBuilder::new(self.0)
+    }
+}
+
+impl Writer for Idempotent {
+    fn begin(&self) -> BatchBuilder {
+        Plain.begin().producer(ProducerId(self.id), ProducerEpoch(self.epoch), self.sequence)
+    }
+}
+
+impl Writer for Transactional {
+    fn begin(&self) -> BatchBuilder {
+        Coded(Compression::Snappy)
+            .begin()
+            .producer(ProducerId(self.id), ProducerEpoch(self.epoch), self.sequence)
+            .transactional()
+    }
+}
+
+/// A batch at `base`, record `i` with time `timestamp + i`.
+pub fn keyed(
+    base: i64,
+    records: &[(&str, Option<&str>)],
+    timestamp: i64,
+    writer: &dyn Writer,
+) -> StoredBatch {
+    let mut builder = writer.begin();
+    for (index, (key, value)) in records.iter().enumerate() {
+        builder.push(timestamp + index as i64, Some(key.as_bytes()), value.map(str::as_bytes), &[]);
+    }
+    let mut batch = builder.build();
+    batch.stamp(Offset(base), LeaderEpoch(0));
+    batch
+}
+
+pub fn marker(base: i64, id: i64, epoch: i16, result: TransactionResult) -> StoredBatch {
+    let mut batch = ControlRecord::end_transaction(result, 3, ProducerId(id), ProducerEpoch(epoch), base);
+    batch.stamp(Offset(base), LeaderEpoch(0));
+    batch
+}
+
+pub fn append_marker(log: &mut Log, id: i64, result: TransactionResult) {
+    log.append(&[marker(log.log_end().0, id, 0, result)], 0).unwrap();
+}
+
+/// How to clean.
+#[derive(Clone, Debug)]
+pub struct Cleaning {
+    pub stable: i64,
+    pub map_bytes: usize,
+    pub now_ms: i64,
+    pub delete_retention_ms: i64,
+    pub active_producers: Vec<ProducerEntry>,
+}
+
+impl Default for Cleaning {
+    fn default() -> Self {
+        Self {
+            stable: i64::MAX,
+            map_bytes: 1 << 20,
+            now_ms: 0,
+            delete_retention_ms: 1_000_000,
+            active_producers: Vec::new(),
+        }
+    }
+}
+
+pub fn begin(log: &Log, how: &Cleaning) -> Result<milena_log::Cleaning, CleaningError> {
+    let range = log.cleanable(Offset(how.stable), 0, how.now_ms);
+    let options = CleaningOptions {
+        map_bytes: how.map_bytes,
+        load_factor: 0.9,
+        io_bytes: 300,
+        delete_retention_ms: how.delete_retention_ms,
+        now_ms: how.now_ms,
+    };
+    Ok(log.begin_cleaning(range, &how.active_producers, options)?)
+}
+
+/// A whole cleaning.
+pub fn clean(log: &mut Log, how: &Cleaning) -> Result<CleaningStats, CleaningError> {
+    let mut cleaning = begin(log, how)?;
+    let end = cleaning.map_keys(&mut |_| true)?;
+    while let Some(group) = cleaning.next_group(&mut |_| true)? {
+        assert!(log.swap(group, how.now_ms)?);
+    }
+    log.cleaned(&cleaning, end);
+    Ok(cleaning.stats())
+}
+
+/// Cleans although nothing came since: with a record of its own key behind everything.
+pub fn clean_again(log: &mut Log, how: &Cleaning) {
+    log.restore_cleaned_to(Offset(0));
+    clean(log, how).unwrap();
+}
+
+/// The headers of all batches, whose checksums are right and whose offsets grow.
+pub fn headers(log: &Log) -> Vec<BatchHeader> {
+    let bytes = Bytes::from(content(log, 700));
+    let mut end = i64::MIN;
+    milena_records::batches(&bytes)
+        .map(|batch| {
+            let (header, bytes) = batch.unwrap();
+            header.verify_crc(&bytes).unwrap();
+            assert!(header.base_offset.0 >= end, "{header:?} behind {end}");
+            end = header.next_offset().0;
+            header
+        })
+        .collect()
+}
+
+fn opened(log: &Log) -> Vec<BatchRecords> {
+    let bytes = Bytes::from(content(log, 700));
+    milena_records::batches(&bytes)
+        .map(|batch| BatchRecords::open(&batch.unwrap().1, 1 << 20).unwrap())
+        .collect()
+}
+
+pub type Row = (i64, String, Option<String>);
+
+pub fn owned((offset, key, value): (i64, &str, Option<&str>)) -> Row {
+    (offset, key.into(), value.map(Into::into))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// All records that are no markers, committed or not.
+pub fn records(log: &Log) -> Vec<Row> {
+    let data = opened(log).into_iter().filter(|batch| !batch.header().is_control());
+    data.flat_map(|batch| {
+        let rows = batch.iter().map(|record| {
+            let record = record.unwrap();
+            (record.offset.0, record.key.map(text).unwrap_or_default(), record.value.map(text))
+        });
+        rows.collect::<Vec<_>>()
+    })
+    .collect()
+}
+
+/// Offsets of all records, markers included.
+pub fn offsets(log: &Log) -> Vec<i64> {
+    times(log).into_iter().map(|(offset, _)| offset).collect()
+}
+
+/// Offsets and times of all records, markers included.
+pub fn times(log: &Log) -> Vec<(i64, i64)> {
+    let all = opened(log);
+    all.iter()
+        .flat_map(|batch| batch.iter().map(|it| it.unwrap()).map(|it| (it.offset.0, it.timestamp)))
+        .collect()
+}
+
+/// Each key's last value, as a consumer with `read_committed` learns it from the first offset on: records of a
+/// transaction count when its marker comes.
+pub fn latest(log: &Log) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut open: BTreeMap<i64, Vec<(i64, String, Option<String>)>> = BTreeMap::new();
+    let mut committed = Vec::new();
+    for batch in opened(log) {
+        let (header, id) = (*batch.header(), batch.header().producer_id.0);
+        let rows = batch.iter().map(|record| record.unwrap());
+        if header.is_control() {
+            let Some(record) = rows.map(|it| ControlRecord::parse(it.key, it.value)).next() else { continue };
+            let rows = open.remove(&id).unwrap_or_default();
+            if let Some(ControlRecord::EndTransaction { result: TransactionResult::Commit, .. }) = record {
+                committed.extend(rows);
+            }
+        } else {
+            let rows = rows.map(|it| (it.offset.0, it.key.map(text).unwrap_or_default(), it.value.map(text)));
+            let to = if header.is_transactional() { open.entry(id).or_default() } else { &mut committed };
+            to.extend(rows);
+        }
+    }
+    committed.sort();
+    for (_, key, value) in committed {
+        match value {
+            Some(value) => found.insert(key, value),
+            None => found.remove(&key),
+        };
+    }
+    found
+}
+
+pub fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
+}
+
+/// Producers as whoever opens the log without a snapshot rebuilds them. Their times, which compaction may set back
+/// to the newest record that stays, are left out.
+pub fn producers(log: &Log) -> Vec<ProducerEntry> {
+    let mut producers = Producers::default();
+    log.replay(&mut |event| match event {
+        ReplayEvent::Snapshot(entries, _) => producers.restore(entries),
+        ReplayEvent::Batch(header) => producers.record(header),
+    })
+    .unwrap();
+    comparable(&producers)
+}
+
+pub fn comparable(producers: &Producers) -> Vec<ProducerEntry> {
+    let facts = |entry: ProducerEntry| ProducerEntry {
+        timestamp: 0,
+        coordinator_epoch: -1,
+        current_transaction_first_offset: Offset::NONE,
+        ..entry
+    };
+    producers.entries().into_iter().map(facts).collect()
+}
+
+/// ListOffsets by time finds what a look at every record finds.
+pub fn check_times(log: &Log) {
+    let all = times(log);
+    let most = all.iter().map(|(_, time)| *time).max().unwrap_or(-1);
+    for time in 0..=most + 1 {
+        let want = all.iter().find(|(_, at)| *at >= time).map(|(offset, _)| *offset);
+        let found = log.offset_for_timestamp(time, log.log_end()).unwrap();
+        assert_eq!(found.map(|it| it.offset.0), want, "first at or after {time} of {all:?}");
+    }
+    let want = all.iter().find(|(_, at)| *at == most).map(|(offset, _)| *offset);
+    assert_eq!(log.max_timestamp(log.log_end()).unwrap().map(|it| it.offset.0), want, "{all:?}");
+}
+
+pub fn file(name: &str) -> PathBuf {
+    Path::new(DIR).join(name)
+}
+
+pub fn names(rig: &Rig) -> Vec<String> {
+    let mut names: Vec<_> = rig.fs.list(Path::new(DIR)).unwrap().into_iter().map(|it| it.name).collect();
+    names.sort();
+    names
+}
