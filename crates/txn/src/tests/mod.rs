@@ -1,1 +1,6 @@
-//! Tests of the crate.
+//! Tests of the whole crate: scripts that read like a conversation, and a world of clients, partitions and
+//! coordinators in which every message may come late, twice, or not at all.
+
+mod script;
+mod scripts;
+mod stored;
