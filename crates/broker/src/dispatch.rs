@@ -20,9 +20,6 @@ use crate::services::Services;
 const NOT_SERVED: &[ApiKey] = &[
     ApiKey::SaslHandshake,
     ApiKey::SaslAuthenticate,
-    ApiKey::AddPartitionsToTxn,
-    ApiKey::AddOffsetsToTxn,
-    ApiKey::EndTxn,
     ApiKey::WriteTxnMarkers,
     ApiKey::TxnOffsetCommit,
     ApiKey::DescribeAcls,
@@ -115,13 +112,24 @@ impl Dispatcher {
                 answer.now(api::describe_topic_partitions::answer(s, &it))
             }
             AnyRequest::InitProducerId(it) => {
-                answer.later(api::init_producer_id::answer(s.producer_ids.clone(), it))
+                answer.later(api::init_producer_id::answer(Arc::clone(s), context, it))
             }
             AnyRequest::DescribeProducers(it) => {
                 answer.now(api::describe_producers::answer(&s.partitions, it))
             }
-            AnyRequest::ListTransactions(it) => answer.now(api::list_transactions::answer(it)),
-            AnyRequest::DescribeTransactions(it) => answer.now(api::describe_transactions::answer(it)),
+            AnyRequest::AddPartitionsToTxn(it) => {
+                answer.later(api::add_partitions_to_txn::answer(Arc::clone(s), context, it))
+            }
+            AnyRequest::AddOffsetsToTxn(it) => {
+                answer.later(api::add_offsets_to_txn::answer(s.transactions.clone(), context, it))
+            }
+            AnyRequest::EndTxn(it) => answer.later(api::end_txn::answer(s.transactions.clone(), context, it)),
+            AnyRequest::ListTransactions(it) => {
+                answer.later(api::list_transactions::answer(s.transactions.clone(), it))
+            }
+            AnyRequest::DescribeTransactions(it) => {
+                answer.later(api::describe_transactions::answer(s.transactions.clone(), it))
+            }
             AnyRequest::FindCoordinator(it) => answer.now(api::find_coordinator::answer(s, &context, it)),
             AnyRequest::JoinGroup(it) => {
                 answer.later(api::join_group::answer(s.coordination.clone(), context, it))
@@ -191,9 +199,6 @@ impl Dispatcher {
             }
             AnyRequest::SaslHandshake(_)
             | AnyRequest::SaslAuthenticate(_)
-            | AnyRequest::AddPartitionsToTxn(_)
-            | AnyRequest::AddOffsetsToTxn(_)
-            | AnyRequest::EndTxn(_)
             | AnyRequest::WriteTxnMarkers(_)
             | AnyRequest::TxnOffsetCommit(_)
             | AnyRequest::DescribeAcls(_)

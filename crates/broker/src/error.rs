@@ -30,6 +30,20 @@ pub(crate) fn group_code(refusal: Refusal) -> ErrorCode {
     }
 }
 
+/// Kafka's code for a refusal about transactions.
+pub(crate) fn transaction_code(refusal: milena_txn::Refusal) -> ErrorCode {
+    use milena_txn::Refusal as R;
+    match refusal {
+        R::InvalidProducerIdMapping => ErrorCode::InvalidProducerIdMapping,
+        R::ProducerFenced => ErrorCode::ProducerFenced,
+        R::ConcurrentTransactions => ErrorCode::ConcurrentTransactions,
+        R::InvalidTxnState => ErrorCode::InvalidTxnState,
+        R::TransactionAbortable => ErrorCode::TransactionAbortable,
+        R::TransactionalIdNotFound => ErrorCode::TransactionalIdNotFound,
+        R::NeedsProducerId => ErrorCode::CoordinatorNotAvailable,
+    }
+}
+
 /// A code with the sentence that goes with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Explained {

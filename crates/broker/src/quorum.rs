@@ -2,16 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use milena_config::BrokerConfig;
-use milena_group::Groups;
 use milena_peer::Peers;
 use milena_quorum::{GroupHandle, GroupId, Network, Node, NodeConfig, NodeId, Timers};
 use tokio::runtime::Handle;
 
 use crate::cluster::{ClusterMachine, Committed};
-use crate::coordination::{Answers, GroupMachine};
+use crate::coordination::{CoordinationMachine, CoordinationState};
 use crate::forming::{Membership, Peering};
 
 /// Shortest time for an election that is taken from the configuration: below it no heartbeat fits.
@@ -22,8 +21,8 @@ pub(crate) struct Quorum {
     pub(crate) cluster: GroupHandle,
     pub(crate) committed: Committed,
     pub(crate) coordination: GroupHandle,
-    pub(crate) groups: Arc<RwLock<Groups>>,
-    pub(crate) answers: Answers,
+    /// What `coordination` replicates.
+    pub(crate) coordinated: CoordinationState,
     /// Connections to the other nodes; `None` on a node that is alone.
     pub(crate) peers: Option<Peers>,
 }
@@ -53,18 +52,17 @@ impl Quorum {
         let started = control.spawn(async move {
             let node = Node::open(node_config).await?;
             let committed = Committed::new();
-            let (groups, answers) = (Arc::default(), Answers::default());
+            let coordinated = CoordinationState::default();
             let (cluster, coordination) = tokio::try_join!(
                 node.start(GroupId::CLUSTER, ClusterMachine::new(committed.clone())),
-                node.start(GroupId::COORDINATION, GroupMachine::new(Arc::clone(&groups), answers.clone())),
+                node.start(GroupId::COORDINATION, CoordinationMachine::new(coordinated.clone())),
             )?;
             Ok::<_, milena_quorum::OpenError>(Self {
                 node,
                 cluster,
                 committed,
                 coordination,
-                groups,
-                answers,
+                coordinated,
                 peers,
             })
         });

@@ -12,6 +12,7 @@ use milena_metadata::{BrokerEpoch, BrokerId, Endpoint};
 use milena_peer::Identity;
 use milena_peer::liveness::Lease;
 use milena_peer::replica::replica_service;
+use milena_peer::transactions::{Transactional, transactions_service};
 use milena_quorum::{Node, NodeId};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -38,6 +39,7 @@ use crate::registration::{self, Applicant};
 use crate::replication::{Feeder, FetcherContext, Fetchers, IsrKeeper, IsrQueue};
 use crate::services::Services;
 use crate::settings::Settings;
+use crate::transactions::{self, Desk, Enlister, Terms, TransactionCoordinator};
 use crate::view::View;
 
 /// Most bytes of one group's members, which travel in one command; half of what the Raft log takes, so that
@@ -175,16 +177,48 @@ impl Server {
             liveness.take_part(epoch, Arc::clone(&everywhere), &shutdown, control);
         }
         let unfenced = registration::unfence(&controller, &config, broker, epoch).await?;
+        let coordinated = quorum.coordinated;
         let (coordination, calls) =
-            Coordination::new(Arc::clone(&quorum.groups), quorum.coordination.clone());
+            Coordination::new(Arc::clone(&coordinated.groups), quorum.coordination.clone());
+        let producer_ids = ProducerIds::new(controller.clone(), broker, epoch);
+        let (proposals, proposed) = transactions::proposals();
+        let transactions = TransactionCoordinator::new(
+            quorum.coordination.clone(),
+            Arc::clone(&coordinated.transactions),
+            proposals.clone(),
+            coordinated.completions.clone(),
+            producer_ids.clone(),
+        );
+        let desk: Arc<dyn Transactional> =
+            Arc::new(Desk::new(Arc::clone(&partitions), transactions.clone(), Handle::current()));
+        if let Some(peering) = &peering
+            && let Some(identity) = peering.identity()
+        {
+            peering.routes.add(transactions_service(identity, Arc::clone(&desk)));
+        }
+        let enlister = Enlister::new(quorum.coordination.clone(), quorum.peers.clone(), Arc::clone(&desk));
+        let terms = Terms {
+            raft: quorum.coordination.clone(),
+            transactions: coordinated.transactions,
+            proposals,
+            due: coordinated.due,
+            view: Arc::clone(&view),
+            controller: controller.clone(),
+            producer_ids: producer_ids.clone(),
+            settings: Arc::clone(&settings),
+            local: desk,
+            peers: quorum.peers.clone(),
+        };
         let services = Arc::new(Services {
             broker_id: broker,
             settings: Arc::clone(&settings),
             view,
             partitions: Arc::clone(&partitions),
-            producer_ids: ProducerIds::new(controller.clone(), broker, epoch),
+            producer_ids,
             controller,
             coordination: coordination.clone(),
+            transactions: transactions.clone(),
+            enlister,
             data_dir: Arc::clone(&data_dir),
             meters: Meters::default(),
             committed: quorum.committed,
@@ -218,12 +252,19 @@ impl Server {
             broker_epoch: epoch,
         };
         server.tasks.spawn(keeper.run(stop()));
-        server.tasks.spawn(applier.run(coordination, stop()));
+        server.tasks.spawn(applier.run(coordination, transactions, stop()));
+        server.tasks.spawn(transactions::run(
+            proposed,
+            quorum.coordination.clone(),
+            coordinated.answers.clone(),
+            stop(),
+        ));
+        server.tasks.spawn(terms.run(stop()));
         server.tasks.spawn(coordination::run(
             calls,
             quorum.coordination,
-            quorum.groups,
-            quorum.answers,
+            coordinated.groups,
+            coordinated.answers,
             group_settings(&config),
             stop(),
         ));

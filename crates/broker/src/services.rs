@@ -21,6 +21,7 @@ use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
 use crate::random;
 use crate::settings::Settings;
+use crate::transactions::{Enlister, TransactionCoordinator};
 use crate::view::View;
 
 /// The parts of a running broker.
@@ -31,6 +32,10 @@ pub(crate) struct Services {
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) controller: Controller,
     pub(crate) coordination: Coordination,
+    pub(crate) transactions: TransactionCoordinator,
+    /// How a partition that this broker leads asks the coordinator of a transaction.
+    #[allow(dead_code, reason = "produce begins to ask next")]
+    pub(crate) enlister: Enlister,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) data_dir: Arc<DataDir>,
     pub(crate) meters: Meters,

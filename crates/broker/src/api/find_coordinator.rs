@@ -1,8 +1,8 @@
 //! FindCoordinator (10), versions 0 to 6. From version 4 many keys at once, answered in the array alone; before
 //! in the top-level fields alone (FC-3).
 //!
-//! The Raft leader of the `coordination` group coordinates every group, so all keys have one answer and
-//! nothing is ever loading.
+//! The Raft leader of the `coordination` group coordinates every group and every transaction, so all keys have one
+//! answer and nothing is ever loading.
 
 use milena_wire::find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
 use milena_wire::{ErrorCode, Text};
@@ -45,14 +45,8 @@ fn find(services: &Services, context: &Context, key_type: i8, key: Text) -> Coor
         error_message: Some(message.into()),
         ..Default::default()
     };
-    match key_type {
-        GROUP => {}
-        TRANSACTION => {
-            // A code that every client takes as final, where others make them ask again for ever.
-            let code = ErrorCode::TransactionalIdAuthorizationFailed;
-            return failed(key, code, "transactions are not served by this version of Milena");
-        }
-        _ => return failed(key, ErrorCode::InvalidRequest, "unknown coordinator key type"),
+    if !matches!(key_type, GROUP | TRANSACTION) {
+        return failed(key, ErrorCode::InvalidRequest, "unknown coordinator key type");
     }
     let endpoint = services
         .coordinator_id()

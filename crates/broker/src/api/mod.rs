@@ -1,6 +1,10 @@
 //! One file per API. A handler turns a decoded request into calls on the parts of the broker, and what they
 //! say into a response; each file opens with the versions it serves and what each of them added.
 
+use milena_wire::ErrorCode;
+
+pub(crate) mod add_offsets_to_txn;
+pub(crate) mod add_partitions_to_txn;
 pub(crate) mod add_raft_voter;
 pub(crate) mod alter_configs;
 pub(crate) mod alter_partition_reassignments;
@@ -19,6 +23,7 @@ pub(crate) mod describe_quorum;
 pub(crate) mod describe_topic_partitions;
 pub(crate) mod describe_transactions;
 pub(crate) mod elect_leaders;
+pub(crate) mod end_txn;
 pub(crate) mod fetch;
 pub(crate) mod find_coordinator;
 pub(crate) mod heartbeat;
@@ -40,3 +45,11 @@ pub(crate) mod produce;
 pub(crate) mod remove_raft_voter;
 pub(crate) mod sync_group;
 pub(crate) mod unregister_broker;
+
+/// The code for a client that may not know PRODUCER_FENCED: it gets INVALID_PRODUCER_EPOCH (TX-4).
+fn code_of_fencing(code: ErrorCode, knows_producer_fenced: bool) -> ErrorCode {
+    match code {
+        ErrorCode::ProducerFenced if !knows_producer_fenced => ErrorCode::InvalidProducerEpoch,
+        code => code,
+    }
+}

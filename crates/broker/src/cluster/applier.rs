@@ -22,6 +22,7 @@ use crate::hosted::Hosted;
 use crate::partitions::Partitions;
 use crate::replication::{Fetchers, IsrQueue, PartitionKey};
 use crate::settings::Settings;
+use crate::transactions::TransactionCoordinator;
 use crate::view::View;
 
 /// Threads that open logs at start.
@@ -66,7 +67,12 @@ impl Applier {
     }
 
     /// Follows the committed image until `shutdown`.
-    pub(crate) async fn run(self: Arc<Self>, coordination: Coordination, shutdown: CancellationToken) {
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        coordination: Coordination,
+        transactions: TransactionCoordinator,
+        shutdown: CancellationToken,
+    ) {
         // A crash between a topic's deletion and that of its offsets leaves the latter behind.
         let orphans = coordination.topics_except(|id| self.view.topic_by_id(Uuid(id.0)).is_some());
         if !orphans.is_empty() {
@@ -83,6 +89,7 @@ impl Applier {
             let applier = Arc::clone(&self);
             let deleted = tokio::task::spawn_blocking(move || applier.apply()).await.unwrap_or_default();
             if !deleted.is_empty() {
+                transactions.topics_deleted(&deleted).await;
                 coordination.topics_deleted(deleted).await;
             }
         }

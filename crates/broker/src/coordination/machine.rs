@@ -1,22 +1,41 @@
-//! The groups' state machine as Raft drives it.
+//! The state machine of the `coordination` group as Raft drives it: consumer groups and transactions in one log.
+//!
+//! They share it so that the decision about a transaction and the fate of the offsets in it are one entry. A command
+//! that begins with [`TRANSACTION`] is about transactions; all others are about groups. Stored pairs are told apart by
+//! their keys.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, RwLock};
 
 use bytes::Bytes;
-use milena_group::{Answer, Command, Groups};
+use milena_group::Groups;
 use milena_quorum::{Changes, StateMachine};
+use milena_txn::{Command, KEY_PREFIX, MarkersOutcome, Transactions};
 use tracing::error;
+
+use crate::transactions::{Completions, Due};
+
+/// First byte of a command about transactions. Protobuf has no tag that begins with it, so no command about groups
+/// does.
+pub(crate) const TRANSACTION: u8 = 0;
+
+/// What applying a command answered.
+pub(crate) enum Applied {
+    /// A command about groups.
+    Group(milena_group::Answer),
+    /// A command about transactions.
+    Transaction(milena_txn::Answer),
+}
 
 /// Answers of `apply` by log index, until the proposer collects them. Bounded: on a broker that proposed none
 /// of them nobody does, and the oldest go.
 #[derive(Clone, Default)]
-pub(crate) struct Answers(Arc<Mutex<BTreeMap<u64, Answer>>>);
+pub(crate) struct Answers(Arc<Mutex<BTreeMap<u64, Applied>>>);
 
 impl Answers {
     const KEPT: usize = 16_384;
 
-    fn put(&self, index: u64, answer: Answer) {
+    fn put(&self, index: u64, answer: Applied) {
         let mut answers = self.0.lock().unwrap();
         answers.insert(index, answer);
         if answers.len() > Self::KEPT {
@@ -25,40 +44,96 @@ impl Answers {
     }
 
     /// The answer of the command at `index`.
-    pub(crate) fn take(&self, index: u64) -> Option<Answer> {
+    pub(crate) fn take(&self, index: u64) -> Option<Applied> {
         self.0.lock().unwrap().remove(&index)
     }
 }
 
-/// [`Groups`] under Raft.
-pub(crate) struct GroupMachine {
-    groups: Arc<RwLock<Groups>>,
-    answers: Answers,
+/// The group's state, and what others learn when it is applied. Clones mean the same.
+#[derive(Clone, Default)]
+pub(crate) struct CoordinationState {
+    pub(crate) groups: Arc<RwLock<Groups>>,
+    pub(crate) transactions: Arc<RwLock<Transactions>>,
+    pub(crate) answers: Answers,
+    /// Transactions whose markers are due.
+    pub(crate) due: Arc<Due>,
+    /// Who waits for a transaction to be complete.
+    pub(crate) completions: Completions,
 }
 
-impl GroupMachine {
-    /// Keeps `groups` as the log says and leaves answers in `answers`.
-    pub(crate) fn new(groups: Arc<RwLock<Groups>>, answers: Answers) -> Self {
-        Self { groups, answers }
+/// [`CoordinationState`] under Raft.
+pub(crate) struct CoordinationMachine(CoordinationState);
+
+impl CoordinationMachine {
+    /// Keeps `state` as the log says.
+    pub(crate) fn new(state: CoordinationState) -> Self {
+        Self(state)
+    }
+
+    fn apply_transaction(&mut self, index: u64, command: &Command, changes: &mut Changes) -> Applied {
+        let applied = self.0.transactions.write().unwrap().apply(index, command, &mut Pairs(changes));
+        self.signal(command, &applied.answer);
+        Applied::Transaction(applied.answer)
+    }
+
+    /// Wakes who acts on what has changed.
+    fn signal(&self, command: &Command, answer: &milena_txn::Answer) {
+        match command {
+            Command::InitProducerId(milena_txn::InitProducerId { transactional_id, .. })
+            | Command::EndTransaction(milena_txn::EndTransaction { transactional_id, .. })
+            | Command::TimeOut(milena_txn::TimeOut { transactional_id, .. }) => {
+                let is_due = self.0.transactions.read().unwrap().markers_due_of(transactional_id).is_some();
+                if is_due {
+                    self.0.due.push(transactional_id);
+                }
+            }
+            Command::MarkersWritten(it) => {
+                if *answer == milena_txn::Answer::Markers(MarkersOutcome::Complete) {
+                    self.0.completions.completed(&it.transactional_id);
+                }
+            }
+            Command::DeleteTopics { .. } => self.0.completions.all_completed(),
+            Command::AddPartitions(_)
+            | Command::AddOffsets(_)
+            | Command::CommitOffsets(_)
+            | Command::Expire(_) => {}
+        }
     }
 }
 
-impl StateMachine for GroupMachine {
+impl StateMachine for CoordinationMachine {
     fn restore(&mut self, pairs: &mut dyn Iterator<Item = (Bytes, Bytes)>) {
-        match Groups::restore(pairs) {
-            Ok(groups) => *self.groups.write().unwrap() = groups,
-            // Written by this program and checked by the store: unreadable pairs are a bug, not a state to
-            // go on from with committed offsets missing.
-            Err(error) => panic!("stored consumer groups cannot be read: {error}"),
-        }
+        // Written by this program and checked by the store: unreadable pairs are a bug, not a state to go on from
+        // with committed offsets or transactions missing.
+        let mut of_transactions = Vec::new();
+        let of_groups = pairs.filter_map(|pair| match pair.0.starts_with(KEY_PREFIX) {
+            true => {
+                of_transactions.push(pair);
+                None
+            }
+            false => Some(pair),
+        });
+        let groups = Groups::restore(of_groups);
+        *self.0.groups.write().unwrap() =
+            groups.unwrap_or_else(|error| panic!("stored consumer groups cannot be read: {error}"));
+        let transactions = Transactions::restore(of_transactions);
+        *self.0.transactions.write().unwrap() =
+            transactions.unwrap_or_else(|error| panic!("stored transactions cannot be read: {error}"));
     }
 
     fn apply(&mut self, index: u64, command: &Bytes, changes: &mut Changes) -> Bytes {
-        match Command::decode(command.clone()) {
-            Ok(command) => {
-                let answer = self.groups.write().unwrap().apply(index, &command, &mut Pairs(changes));
-                self.answers.put(index, answer);
-            }
+        let answer = match command.first() {
+            Some(&TRANSACTION) => Command::decode(command.slice(1..))
+                .map(|command| self.apply_transaction(index, &command, changes))
+                .map_err(|error| error.to_string()),
+            _ => milena_group::Command::decode(command.clone())
+                .map(|command| {
+                    Applied::Group(self.0.groups.write().unwrap().apply(index, &command, &mut Pairs(changes)))
+                })
+                .map_err(|error| error.to_string()),
+        };
+        match answer {
+            Ok(answer) => self.0.answers.put(index, answer),
             Err(error) => error!(index, %error, "command of the coordination group cannot be read"),
         }
         Bytes::new()
@@ -71,6 +146,16 @@ impl StateMachine for GroupMachine {
 struct Pairs<'a>(&'a mut Changes);
 
 impl milena_group::Changes for Pairs<'_> {
+    fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.0.put(key, value);
+    }
+
+    fn delete(&mut self, key: Vec<u8>) {
+        self.0.remove(key);
+    }
+}
+
+impl milena_txn::Changes for Pairs<'_> {
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.0.put(key, value);
     }

@@ -15,17 +15,18 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use milena_group::{
     Command, Coordinator, Effect, Event, Failure, Groups, Now, ProposalId, Reply, RequestId, Settings,
 };
-use milena_quorum::{Applied, GroupHandle, ProposeError};
+use milena_quorum::{GroupHandle, ProposeError};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{Answers, Call, Calls, View};
+use super::{Answers, Applied, Call, Calls, View};
 
 /// Calls taken in one turn before time and proposals get theirs.
 const CALLS_PER_TURN: usize = 256;
 
-type Proposal = Pin<Box<dyn Future<Output = (ProposalId, Result<Applied, ProposeError>)> + Send>>;
+type Proposal =
+    Pin<Box<dyn Future<Output = (ProposalId, Result<milena_quorum::Applied, ProposeError>)> + Send>>;
 
 struct Task {
     raft: GroupHandle,
@@ -138,11 +139,13 @@ impl Task {
         }
     }
 
-    fn proposed(&mut self, proposal: ProposalId, outcome: Result<Applied, ProposeError>) {
+    fn proposed(&mut self, proposal: ProposalId, outcome: Result<milena_quorum::Applied, ProposeError>) {
         let answer = outcome.map(|applied| self.answers.take(applied.index));
         self.step(match answer {
-            Ok(Some(answer)) => Event::Committed { proposal, answer },
-            Ok(None) => Event::ProposalFailed { proposal, failure: Failure::Indeterminate },
+            Ok(Some(Applied::Group(answer))) => Event::Committed { proposal, answer },
+            Ok(Some(Applied::Transaction(_)) | None) => {
+                Event::ProposalFailed { proposal, failure: Failure::Indeterminate }
+            }
             Err(ProposeError::NotLeader { .. }) => {
                 Event::ProposalFailed { proposal, failure: Failure::LeadershipLost }
             }

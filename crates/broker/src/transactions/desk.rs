@@ -1,0 +1,130 @@
+//! What this broker does for others: writes markers to partitions that it leads, and answers for transactions that
+//! it coordinates. A question of this broker to itself comes here, too.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use milena_partition::Marker;
+use milena_peer::transactions::Transactional;
+use milena_peer::transactions::message::{
+    EnlistRequest, EnlistResponse, MarkerResult, WriteMarkersRequest, WriteMarkersResponse,
+};
+use milena_records::{ProducerEpoch, ProducerId, TransactionResult};
+use milena_wire::ErrorCode;
+use tokio::runtime::Handle;
+
+use super::coordinator::TransactionCoordinator;
+use super::enlister::topic_id;
+use crate::hosted::{Appended, Hosted};
+use crate::partitions::Partitions;
+
+/// Longest for a marker to be on all in-sync replicas. Afterwards the coordinator sends it again, perhaps to another
+/// leader.
+const REPLICATION: Duration = Duration::from_secs(1);
+
+/// Serves `proto/transactions.proto`.
+pub(crate) struct Desk {
+    partitions: Arc<Partitions>,
+    coordinator: TransactionCoordinator,
+    /// Requests of other brokers come on the control runtime, where nothing may take long.
+    runtime: Handle,
+}
+
+impl Desk {
+    /// Works on `runtime`, whoever calls.
+    pub(crate) fn new(
+        partitions: Arc<Partitions>,
+        coordinator: TransactionCoordinator,
+        runtime: Handle,
+    ) -> Self {
+        Self { partitions, coordinator, runtime }
+    }
+}
+
+#[milena_peer::async_trait]
+impl Transactional for Desk {
+    async fn write_markers(&self, request: WriteMarkersRequest) -> WriteMarkersResponse {
+        let partitions = Arc::clone(&self.partitions);
+        let counts: Vec<_> = request.markers.iter().map(|marker| marker.partitions.len()).collect();
+        let written = self.runtime.spawn(async move { write_markers(&partitions, request).await }).await;
+        let failed = |_| counts.iter().map(|count| vec![ErrorCode::UnknownServerError; *count]).collect();
+        let codes: Vec<Vec<ErrorCode>> = written.unwrap_or_else(failed);
+        let markers = codes.into_iter().map(|codes| MarkerResult { codes: numbers(&codes) });
+        WriteMarkersResponse { markers: markers.collect() }
+    }
+
+    async fn enlist(&self, request: EnlistRequest) -> EnlistResponse {
+        let count = request.partitions.len();
+        let coordinator = self.coordinator.clone();
+        let asked = self.runtime.spawn(async move { coordinator.enlist(request).await }).await;
+        let codes = asked.unwrap_or_else(|_| vec![ErrorCode::UnknownServerError; count]);
+        EnlistResponse { codes: numbers(&codes) }
+    }
+}
+
+fn numbers(codes: &[ErrorCode]) -> Vec<i32> {
+    codes.iter().map(|code| code.code().into()).collect()
+}
+
+/// Appends all markers, then waits for all of them: replication of one does not wait for the append of the next.
+async fn write_markers(partitions: &Partitions, request: WriteMarkersRequest) -> Vec<Vec<ErrorCode>> {
+    let deadline = Instant::now() + REPLICATION;
+    let markers = request.markers.iter().map(|message| {
+        let appended = message.partitions.iter().map(|partition| {
+            let topic = topic_id(partition);
+            let written =
+                marker(message).and_then(|marker| append(partitions, topic, partition.index, &marker));
+            settled(written, deadline)
+        });
+        join_all(appended.collect::<Vec<_>>())
+    });
+    join_all(markers.collect::<Vec<_>>()).await
+}
+
+fn marker(message: &milena_peer::transactions::message::Marker) -> Result<Marker, ErrorCode> {
+    Ok(Marker {
+        producer_id: ProducerId(message.producer_id),
+        producer_epoch: ProducerEpoch(
+            message.producer_epoch.try_into().map_err(|_| ErrorCode::InvalidRequest)?,
+        ),
+        coordinator_epoch: message.coordinator_epoch,
+        result: match message.committed {
+            true => TransactionResult::Commit,
+            false => TransactionResult::Abort,
+        },
+        transaction_version: message.transaction_version.try_into().map_err(|_| ErrorCode::InvalidRequest)?,
+    })
+}
+
+fn append(
+    partitions: &Partitions,
+    topic: milena_wire::Uuid,
+    index: i32,
+    marker: &Marker,
+) -> Result<(Arc<Hosted>, Appended), ErrorCode> {
+    if !partitions.may_lead() {
+        return Err(ErrorCode::NotLeaderOrFollower);
+    }
+    let hosted = partitions.get(topic, index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let appended = hosted.append_marker(marker).map_err(|refusal| refusal.code())?;
+    Ok((hosted, appended))
+}
+
+/// Waits until an appended marker is as durable as `acks=all` promises.
+async fn settled(written: Result<(Arc<Hosted>, Appended), ErrorCode>, deadline: Instant) -> ErrorCode {
+    let (hosted, appended) = match written {
+        Ok(written) => written,
+        Err(code) => return code,
+    };
+    if appended.must_flush {
+        match hosted.flushed(&appended).await {
+            ErrorCode::None => {}
+            code => return code,
+        }
+    }
+    match appended.replicated {
+        true => ErrorCode::None,
+        false => hosted.replicated(&appended, deadline).await,
+    }
+}
