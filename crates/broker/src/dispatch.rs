@@ -21,7 +21,6 @@ const NOT_SERVED: &[ApiKey] = &[
     ApiKey::SaslHandshake,
     ApiKey::SaslAuthenticate,
     ApiKey::WriteTxnMarkers,
-    ApiKey::TxnOffsetCommit,
     ApiKey::DescribeAcls,
     ApiKey::CreateAcls,
     ApiKey::DeleteAcls,
@@ -124,6 +123,9 @@ impl Dispatcher {
                 answer.later(api::add_offsets_to_txn::answer(s.transactions.clone(), context, it))
             }
             AnyRequest::EndTxn(it) => answer.later(api::end_txn::answer(s.transactions.clone(), context, it)),
+            AnyRequest::TxnOffsetCommit(it) => {
+                answer.later(api::txn_offset_commit::answer(Arc::clone(s), context, it))
+            }
             AnyRequest::ListTransactions(it) => {
                 answer.later(api::list_transactions::answer(s.transactions.clone(), it))
             }
@@ -200,7 +202,6 @@ impl Dispatcher {
             AnyRequest::SaslHandshake(_)
             | AnyRequest::SaslAuthenticate(_)
             | AnyRequest::WriteTxnMarkers(_)
-            | AnyRequest::TxnOffsetCommit(_)
             | AnyRequest::DescribeAcls(_)
             | AnyRequest::CreateAcls(_)
             | AnyRequest::DeleteAcls(_)

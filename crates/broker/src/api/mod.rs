@@ -44,6 +44,7 @@ pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
 pub(crate) mod remove_raft_voter;
 pub(crate) mod sync_group;
+pub(crate) mod txn_offset_commit;
 pub(crate) mod unregister_broker;
 
 /// The code for a client that may not know PRODUCER_FENCED: it gets INVALID_PRODUCER_EPOCH (TX-4).

@@ -2,7 +2,8 @@
 //! the leader epoch, 7 asks for stable offsets, 8 for many groups (KIP-709), 10 names topics by id.
 //!
 //! No commit is offset -1 without an error, also for a group that does not exist (OF-1). The answer holds
-//! every commit that was acknowledged before the request came (rule G7).
+//! every commit that was acknowledged before the request came (rule G7). Who asks for stable offsets is told to come
+//! again while an open transaction may still change one (OF-2).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +34,8 @@ pub(crate) async fn answer(
         Err(refusal) => return failed(&context, &request, group_code(refusal)),
     };
     if context.version >= 8 {
-        let answers = request.groups.into_iter().map(|asked| one_group(&groups, &view, by_id, asked));
+        let reading = Reading { groups: &groups, stable: request.require_stable };
+        let answers = request.groups.into_iter().map(|asked| one_group(&reading, &view, by_id, asked));
         return OffsetFetchResponse { groups: answers.collect(), ..Default::default() };
     }
     let asked = OffsetFetchRequestGroup {
@@ -48,7 +50,8 @@ pub(crate) async fn answer(
         }),
         ..Default::default()
     };
-    single(one_group(&groups, &view, by_id, asked))
+    let reading = Reading { groups: &groups, stable: request.require_stable };
+    single(one_group(&reading, &view, by_id, asked))
 }
 
 fn failed(context: &Context, request: &OffsetFetchRequest, code: ErrorCode) -> OffsetFetchResponse {
@@ -64,36 +67,59 @@ fn failed(context: &Context, request: &OffsetFetchRequest, code: ErrorCode) -> O
     OffsetFetchResponse { groups: groups.collect(), ..Default::default() }
 }
 
+/// What is read, and how.
+struct Reading<'a> {
+    groups: &'a Groups,
+    /// No offset that an open transaction may still change.
+    stable: bool,
+}
+
+impl Reading<'_> {
+    fn partition(
+        &self,
+        group: &str,
+        topic: TopicId,
+        index: i32,
+        committed: Option<&Committed>,
+    ) -> OffsetFetchResponsePartitions {
+        if self.stable && self.groups.has_pending(group, topic, index) {
+            let error_code = ErrorCode::UnstableOffsetCommit.code();
+            return OffsetFetchResponsePartitions { error_code, ..found(index, None) };
+        }
+        found(index, committed)
+    }
+}
+
 fn one_group(
-    groups: &Groups,
+    reading: &Reading<'_>,
     view: &View,
     by_id: bool,
     asked: OffsetFetchRequestGroup,
 ) -> OffsetFetchResponseGroup {
     let topics = match asked.topics {
-        None => everything(groups, &asked.group_id),
+        None => everything(reading, &asked.group_id),
         Some(topics) => {
-            topics.into_iter().map(|topic| named(groups, view, by_id, &asked.group_id, topic)).collect()
+            topics.into_iter().map(|topic| named(reading, view, by_id, &asked.group_id, topic)).collect()
         }
     };
     OffsetFetchResponseGroup { group_id: asked.group_id, topics, ..Default::default() }
 }
 
-fn everything(groups: &Groups, group: &str) -> Vec<OffsetFetchResponseTopics> {
+fn everything(reading: &Reading<'_>, group: &str) -> Vec<OffsetFetchResponseTopics> {
     let mut topics: BTreeMap<TopicId, OffsetFetchResponseTopics> = BTreeMap::new();
-    for (id, name, partition, committed) in groups.offsets(group) {
+    for (id, name, partition, committed) in reading.groups.offsets(group) {
         let topic = topics.entry(id).or_insert_with(|| OffsetFetchResponseTopics {
             name: name.into(),
             topic_id: Uuid(id.0),
             ..Default::default()
         });
-        topic.partitions.push(found(partition, Some(committed)));
+        topic.partitions.push(reading.partition(group, id, partition, Some(committed)));
     }
     topics.into_values().collect()
 }
 
 fn named(
-    groups: &Groups,
+    reading: &Reading<'_>,
     view: &View,
     by_id: bool,
     group: &str,
@@ -102,8 +128,10 @@ fn named(
     let id = if by_id { Some(topic.topic_id) } else { view.topic(&topic.name).map(|it| it.id) };
     let unknown = by_id && view.topic_by_id(topic.topic_id).is_none();
     let partitions = topic.partition_indexes.into_iter().map(|index| {
-        let committed = id.and_then(|id| groups.offset(group, TopicId(id.0), index));
-        let mut partition = found(index, committed);
+        let mut partition = match id.map(|id| TopicId(id.0)) {
+            Some(id) => reading.partition(group, id, index, reading.groups.offset(group, id, index)),
+            None => found(index, None),
+        };
         if unknown {
             partition.error_code = ErrorCode::UnknownTopicId.code();
         }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use bytes::Bytes;
 use milena_group::Groups;
 use milena_quorum::{Changes, StateMachine};
-use milena_txn::{Command, KEY_PREFIX, MarkersOutcome, Transactions};
+use milena_txn::{Command, KEY_PREFIX, MarkersOutcome, Settled, Transactions};
 use tracing::error;
 
 use crate::transactions::{Completions, Due};
@@ -24,7 +24,15 @@ pub(crate) enum Applied {
     /// A command about groups.
     Group(milena_group::Answer),
     /// A command about transactions.
-    Transaction(milena_txn::Answer),
+    Transaction(Decided),
+}
+
+/// What a command about transactions came to.
+pub(crate) struct Decided {
+    /// What the transactions say.
+    pub(crate) answer: milena_txn::Answer,
+    /// What the groups say, where offsets were to be stored and the transactions agreed.
+    pub(crate) offsets: Option<Result<(), milena_group::Refusal>>,
 }
 
 /// Answers of `apply` by log index, until the proposer collects them. Bounded: on a broker that proposed none
@@ -72,8 +80,43 @@ impl CoordinationMachine {
 
     fn apply_transaction(&mut self, index: u64, command: &Command, changes: &mut Changes) -> Applied {
         let applied = self.0.transactions.write().unwrap().apply(index, command, &mut Pairs(changes));
+        // The same entry decides what becomes of the offsets.
+        if let Some(Settled { producer, groups: names, commit }) = &applied.settled {
+            let mut groups = self.0.groups.write().unwrap();
+            let names = names.iter().map(String::as_str);
+            groups.settle(names, producer.producer_id, producer.epoch, *commit, &mut Pairs(changes));
+        }
+        let offsets = match (command, &applied.answer) {
+            (Command::CommitOffsets(it), milena_txn::Answer::OffsetsAdmitted(Ok(()))) => {
+                Some(self.store_offsets(index, it, changes))
+            }
+            _ => None,
+        };
         self.signal(command, &applied.answer);
-        Applied::Transaction(applied.answer)
+        Applied::Transaction(Decided { answer: applied.answer, offsets })
+    }
+
+    /// The groups' half of a commit that the transactions have agreed to.
+    fn store_offsets(
+        &mut self,
+        index: u64,
+        command: &milena_txn::CommitOffsets,
+        changes: &mut Changes,
+    ) -> Result<(), milena_group::Refusal> {
+        let stored = match milena_group::Command::decode(command.group_command.clone()) {
+            Ok(stored) => stored,
+            Err(error) => {
+                error!(index, %error, "offsets of a transaction cannot be read");
+                return Err(milena_group::Refusal::CoordinatorNotAvailable);
+            }
+        };
+        match self.0.groups.write().unwrap().apply(index, &stored, &mut Pairs(changes)) {
+            milena_group::Answer::OffsetsPending(outcome) => outcome,
+            other => {
+                error!(index, ?other, "a command that is none for offsets of a transaction");
+                Err(milena_group::Refusal::CoordinatorNotAvailable)
+            }
+        }
     }
 
     /// Wakes who acts on what has changed.

@@ -16,7 +16,7 @@ use milena_group::{
 use milena_quorum::GroupHandle;
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use machine::{Answers, Applied, CoordinationMachine, CoordinationState, TRANSACTION};
+pub(crate) use machine::{Answers, Applied, CoordinationMachine, CoordinationState, Decided, TRANSACTION};
 pub(crate) use task::run;
 
 /// Requests that may wait for the coordinator's task to take them.

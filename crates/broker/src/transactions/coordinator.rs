@@ -7,11 +7,13 @@
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use bytes::Bytes;
+use milena_group::CommitInTransaction;
 use milena_peer::transactions::message::EnlistRequest;
 use milena_quorum::GroupHandle;
 use milena_txn::{
-    AddOffsets, AddPartitions, Answer, Command, EndTransaction, InitProducerId, Listing, Partitions,
-    ProducerIdAndEpoch, Refusal, TopicId, Transaction, Transactions,
+    AddOffsets, AddPartitions, Answer, Command, CommitOffsets, EndTransaction, InitProducerId, Listing,
+    Partitions, ProducerIdAndEpoch, Refusal, TopicId, Transaction, Transactions,
 };
 use milena_wire::ErrorCode;
 use tokio::time::{Instant, timeout};
@@ -20,7 +22,8 @@ use super::completions::Completions;
 use super::enlister::topic_id;
 use super::proposals::{Proposals, Unanswered};
 use crate::clock;
-use crate::error::transaction_code;
+use crate::coordination::Decided;
+use crate::error::{group_code, transaction_code};
 use crate::producer_ids::ProducerIds;
 
 /// Longest that a request waits for the markers of the previous transaction; afterwards the client is told to come
@@ -77,7 +80,7 @@ impl TransactionCoordinator {
                 fresh_producer_id: fresh.unwrap_or_default(),
             })
         };
-        match self.decide(&transactional_id, FreshId::Always, command).await? {
+        match self.decide(&transactional_id, FreshId::Always, command).await?.answer {
             Answer::Initialized(outcome) => outcome.map_err(transaction_code),
             _ => Err(ErrorCode::UnknownServerError),
         }
@@ -124,7 +127,7 @@ impl TransactionCoordinator {
         transactional_id: &str,
         command: impl Fn(i64, Option<i64>) -> Command,
     ) -> Result<(), ErrorCode> {
-        match self.decide(transactional_id, FreshId::Never, command).await? {
+        match self.decide(transactional_id, FreshId::Never, command).await?.answer {
             Answer::Added(outcome) => outcome.map_err(transaction_code),
             _ => Err(ErrorCode::UnknownServerError),
         }
@@ -162,10 +165,43 @@ impl TransactionCoordinator {
                 fresh_producer_id,
             })
         };
-        match self.decide(&transactional_id, FreshId::IfExhausted, command).await? {
+        match self.decide(&transactional_id, FreshId::IfExhausted, command).await?.answer {
             Answer::Ended(outcome) => outcome.map_err(transaction_code),
             _ => Err(ErrorCode::UnknownServerError),
         }
+    }
+
+    /// TxnOffsetCommit (TX-10): a code per offset. `adds_group` for version 5 and later; metadata of more than
+    /// `longest` UTF-16 units is refused.
+    pub(crate) async fn commit_offsets(
+        &self,
+        transactional_id: String,
+        commit: CommitInTransaction,
+        adds_group: bool,
+        longest: usize,
+    ) -> Result<Vec<ErrorCode>, ErrorCode> {
+        let producer = ProducerIdAndEpoch { producer_id: commit.producer_id, epoch: commit.producer_epoch };
+        let group = commit.group.clone();
+        let (command, verdicts) =
+            milena_group::Command::commit_in_transaction(commit, clock::unix_ms(), longest);
+        let group_command = Bytes::from(command.encode());
+        let command = |now_ms, _| {
+            Command::CommitOffsets(CommitOffsets {
+                transactional_id: transactional_id.clone(),
+                now_ms,
+                producer,
+                group: group.clone(),
+                adds_group,
+                group_command: group_command.clone(),
+            })
+        };
+        let decided = self.decide(&transactional_id, FreshId::Never, command).await?;
+        match decided.answer {
+            Answer::OffsetsAdmitted(admitted) => admitted.map_err(transaction_code)?,
+            _ => return Err(ErrorCode::UnknownServerError),
+        }
+        decided.offsets.unwrap_or(Ok(())).map_err(group_code)?;
+        Ok(verdicts.into_iter().map(|it| it.map_or_else(group_code, |()| ErrorCode::None)).collect())
     }
 
     /// What a partition's leader asks: adds partitions, or looks whether they are part of the transaction. One code
@@ -247,7 +283,7 @@ impl TransactionCoordinator {
         transactional_id: &str,
         fresh: FreshId,
         command: impl Fn(i64, Option<i64>) -> Command,
-    ) -> Result<Answer, ErrorCode> {
+    ) -> Result<Decided, ErrorCode> {
         let parked_until = Instant::now() + PARKED;
         loop {
             if !self.is_coordinator() {
@@ -264,12 +300,12 @@ impl TransactionCoordinator {
                 false => None,
             };
             let command = command(clock::unix_ms(), fresh);
-            let answer = self.agree(&command).await?;
-            match refusal_of(&answer) {
+            let decided = self.agree(&command).await?;
+            match refusal_of(&decided.answer) {
                 Some(Refusal::ConcurrentTransactions) if Instant::now() < parked_until => {}
                 // The epochs ran out between the look and the proposal.
                 Some(Refusal::NeedsProducerId) if fresh.is_none() && Instant::now() < parked_until => {}
-                _ => return Ok(answer),
+                _ => return Ok(decided),
             }
         }
     }
@@ -283,9 +319,9 @@ impl TransactionCoordinator {
         }
     }
 
-    async fn agree(&self, command: &Command) -> Result<Answer, ErrorCode> {
+    async fn agree(&self, command: &Command) -> Result<Decided, ErrorCode> {
         match timeout(AGREEMENT, self.proposals.propose(command)).await {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(decided)) => Ok(decided),
             Ok(Err(Unanswered::NotCoordinator)) => Err(ErrorCode::NotCoordinator),
             Ok(Err(Unanswered::Indeterminate)) | Err(_) => Err(ErrorCode::CoordinatorNotAvailable),
         }

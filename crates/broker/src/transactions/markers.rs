@@ -260,9 +260,9 @@ impl Sending {
         });
         let (proposals, sequence) = (self.sender.proposals.clone(), progress.sequence);
         self.records.push(Box::pin(async move {
-            let answer = proposals.propose(&command).await;
+            let decided = proposals.propose(&command).await;
             let over = [MarkersOutcome::Complete, MarkersOutcome::Stale].map(Answer::Markers);
-            (id, sequence, answer.is_ok_and(|answer| over.contains(&answer)))
+            (id, sequence, decided.is_ok_and(|decided| over.contains(&decided.answer)))
         }));
     }
 

@@ -4,11 +4,11 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use milena_quorum::{GroupHandle, ProposeError};
-use milena_txn::{Answer, Command};
+use milena_txn::Command;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::coordination::{Answers, Applied, TRANSACTION};
+use crate::coordination::{Answers, Applied, Decided, TRANSACTION};
 
 /// Commands that may wait to be proposed; whoever comes then waits, too.
 const QUEUE: usize = 4_096;
@@ -28,7 +28,7 @@ pub(crate) enum Unanswered {
     Indeterminate,
 }
 
-type Outcome = Result<Answer, Unanswered>;
+type Outcome = Result<Decided, Unanswered>;
 
 struct Proposal {
     command: Bytes,
@@ -92,7 +92,7 @@ async fn propose(raft: &GroupHandle, answers: &Answers, proposals: Vec<Proposal>
     for (outcome, waiting) in outcomes.into_iter().zip(waiting) {
         let outcome = match outcome {
             Ok(applied) => match answers.take(applied.index) {
-                Some(Applied::Transaction(answer)) => Ok(answer),
+                Some(Applied::Transaction(decided)) => Ok(decided),
                 Some(Applied::Group(_)) | None => Err(Unanswered::Indeterminate),
             },
             Err(ProposeError::NotLeader { .. }) => Err(Unanswered::NotCoordinator),
