@@ -33,6 +33,8 @@ pub(crate) struct DataDir {
     last_epoch: Option<i64>,
     /// What the last run left behind, until the partitions are opened.
     found: Mutex<Found>,
+    /// The cleaner's checkpoint as it was last written.
+    cleaned: Mutex<Vec<CheckpointEntry>>,
 }
 
 #[derive(Default)]
@@ -42,6 +44,7 @@ struct Found {
     recovery_points: HashMap<Name, Offset>,
     high_watermarks: HashMap<Name, Offset>,
     log_starts: HashMap<Name, Offset>,
+    cleaned: HashMap<Name, Offset>,
 }
 
 /// A partition's log with what was rebuilt from it.
@@ -58,7 +61,8 @@ impl DataDir {
         let root = LogDir::open(fs.clone(), root)?;
         let (last_shutdown, last_epoch) = root.begin()?;
         let found = Mutex::new(Found::read(&root)?);
-        Ok(Self { root, storage: Storage::new(fs, open_files), last_shutdown, last_epoch, found })
+        let cleaned = Mutex::default();
+        Ok(Self { root, storage: Storage::new(fs, open_files), last_shutdown, last_epoch, found, cleaned })
     }
 
     /// Its path.
@@ -134,10 +138,12 @@ impl DataDir {
             ..OpenOptions::new(self.last_shutdown, clock::unix_ms())
         };
         let high_watermark = at(&mut found.high_watermarks);
+        let cleaned_to = at(&mut found.cleaned);
         drop(found);
         let config = Arc::new(log_config(config));
         if let Some(path) = exists {
-            let opened = self.open_log(&path, config.clone(), &options, high_watermark)?;
+            let mut opened = self.open_log(&path, config.clone(), &options, high_watermark)?;
+            opened.log.restore_cleaned_to(cleaned_to);
             if opened.log.topic_id() == TopicId(id.0) {
                 return Ok(opened);
             }
@@ -226,6 +232,7 @@ impl DataDir {
         partitions: impl Iterator<Item = (&'a Hosted, Checkpointed)>,
     ) -> Result<(), Error> {
         let (mut recovery_points, mut log_starts, mut high_watermarks) = (Vec::new(), Vec::new(), Vec::new());
+        let mut cleaned = Vec::new();
         for (hosted, offsets) in partitions {
             let entry =
                 |offset| CheckpointEntry { topic: hosted.topic.to_string(), partition: hosted.index, offset };
@@ -234,10 +241,35 @@ impl DataDir {
             if offsets.log_start > Offset::ZERO {
                 log_starts.push(entry(offsets.log_start));
             }
+            if offsets.cleaned_to > Offset::ZERO {
+                cleaned.push(entry(offsets.cleaned_to));
+            }
         }
         self.root.write_checkpoint(Checkpoint::RecoveryPoint, &recovery_points)?;
         self.root.write_checkpoint(Checkpoint::LogStart, &log_starts)?;
-        self.root.write_checkpoint(Checkpoint::HighWatermark, &high_watermarks)
+        self.root.write_checkpoint(Checkpoint::HighWatermark, &high_watermarks)?;
+        self.write_cleaner_checkpoint(cleaned)
+    }
+
+    /// Writes how far these partitions have been cleaned. A failure is logged: what is cleaned twice is no loss.
+    pub(crate) fn checkpoint_cleaner(&self, all: &[Arc<Hosted>]) {
+        let cleaned = all.iter().filter_map(|hosted| {
+            let offset = hosted.checkpointed()?.cleaned_to;
+            let topic = hosted.topic.to_string();
+            (offset > Offset::ZERO).then_some(CheckpointEntry { topic, partition: hosted.index, offset })
+        });
+        if let Err(error) = self.write_cleaner_checkpoint(cleaned.collect()) {
+            warn!(%error, "cleaner checkpoint not written");
+        }
+    }
+
+    fn write_cleaner_checkpoint(&self, cleaned: Vec<CheckpointEntry>) -> Result<(), Error> {
+        let mut written = self.cleaned.lock().unwrap();
+        if *written != cleaned {
+            self.root.write_checkpoint(Checkpoint::Cleaner, &cleaned)?;
+            *written = cleaned;
+        }
+        Ok(())
     }
 
     /// Bytes of the volume, and those that can still be used.
@@ -278,6 +310,7 @@ impl Found {
         found.recovery_points = offsets(Checkpoint::RecoveryPoint)?;
         found.high_watermarks = offsets(Checkpoint::HighWatermark)?;
         found.log_starts = offsets(Checkpoint::LogStart)?;
+        found.cleaned = offsets(Checkpoint::Cleaner)?;
         Ok(found)
     }
 }

@@ -7,6 +7,7 @@
 mod api;
 mod authorized;
 mod budget;
+mod cleaner;
 mod clock;
 mod cluster;
 mod connection;

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::budget::Budget;
+use crate::cleaner::{LogCleaner, RunningCleaner};
 use crate::cluster::{AppliedEverywhere, Applier, ControllerTasks, Members, MembersError};
 use crate::connection::Limits;
 use crate::coordination::{self, Coordination};
@@ -103,6 +104,7 @@ pub struct Server {
     endpoints: Vec<Endpoint>,
     http: Option<SocketAddr>,
     tasks: JoinSet<()>,
+    cleaner: Option<RunningCleaner>,
     shutdown: CancellationToken,
 }
 
@@ -221,6 +223,7 @@ impl Server {
             enlister,
             data_dir: Arc::clone(&data_dir),
             meters: Meters::default(),
+            cleaner: Arc::default(),
             committed: quorum.committed,
             everywhere,
             liveness,
@@ -240,6 +243,7 @@ impl Server {
             endpoints,
             http: http.as_ref().and_then(|socket| socket.local_addr().ok()),
             tasks: JoinSet::new(),
+            cleaner: None,
             shutdown,
         };
         let stop = || server.shutdown.clone();
@@ -268,6 +272,12 @@ impl Server {
             group_settings(&config),
             stop(),
         ));
+        let cleaner = LogCleaner::new(
+            Arc::clone(&partitions),
+            Arc::clone(&data_dir),
+            Arc::clone(&settings),
+            Arc::clone(&server.services.cleaner),
+        );
         server.tasks.spawn(Housekeeping { partitions, data_dir, settings }.run(stop()));
         if let Some(socket) = http {
             server.tasks.spawn(http::serve(socket, Arc::clone(&server.services), stop()));
@@ -280,6 +290,7 @@ impl Server {
         }
         listeners::open_all(&bound)?;
         server.open(bound, &config);
+        server.cleaner = Some(cleaner.start());
         info!(elapsed_ms = began.elapsed().as_millis() as u64, "Transitioning from RECOVERY to RUNNING");
         Ok(server)
     }
@@ -336,6 +347,8 @@ impl Server {
         departure.prepare().await;
         self.shutdown.cancel();
         while self.tasks.join_next().await.is_some() {}
+        let cleaner = self.cleaner.take();
+        let _ = tokio::task::spawn_blocking(move || drop(cleaner)).await;
         let services = Arc::clone(&self.services);
         let epoch = self.epoch;
         let closed = tokio::task::spawn_blocking(move || services.close(epoch)).await;

@@ -11,6 +11,7 @@ use milena_quorum::GroupHandle;
 use milena_wire::ErrorCode;
 use tracing::warn;
 
+use crate::cleaner::CleanerMeters;
 use crate::cluster::{AppliedEverywhere, Committed, Controller, Members};
 use crate::coordination::Coordination;
 use crate::data_dir::DataDir;
@@ -39,6 +40,8 @@ pub(crate) struct Services {
     pub(crate) producer_ids: ProducerIds,
     pub(crate) data_dir: Arc<DataDir>,
     pub(crate) meters: Meters,
+    /// What the log cleaner has done.
+    pub(crate) cleaner: Arc<CleanerMeters>,
     /// The newest committed metadata, which [`View`] trails.
     pub(crate) committed: Committed,
     /// How far the other brokers have applied it.

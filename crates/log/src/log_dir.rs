@@ -67,6 +67,8 @@ pub enum Checkpoint {
     HighWatermark,
     /// Log start offsets, of partitions where it is not the first segment's base.
     LogStart,
+    /// How far compacted partitions have been cleaned.
+    Cleaner,
 }
 
 /// Proof that everything written before was made durable: [`LogDir::sync_all`].
@@ -81,6 +83,7 @@ impl Checkpoint {
             Self::RecoveryPoint => "recovery-point-offset-checkpoint",
             Self::HighWatermark => "replication-offset-checkpoint",
             Self::LogStart => "log-start-offset-checkpoint",
+            Self::Cleaner => "cleaner-offset-checkpoint",
         }
     }
 }

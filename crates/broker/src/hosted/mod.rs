@@ -6,6 +6,7 @@
 
 mod acks;
 mod append;
+mod cleaning;
 mod following;
 mod leading;
 mod markers;
@@ -61,6 +62,8 @@ pub(crate) struct Hosted {
     touched: AtomicBool,
     /// Where it goes when its ISR may have to change.
     isr: Arc<IsrQueue>,
+    /// Its cleaning failed; it is left alone.
+    uncleanable: AtomicBool,
     /// Is among those whose ISR is looked at next.
     pub(crate) isr_considered: AtomicBool,
     /// Is among those whose ISR is looked at as time passes.
@@ -105,6 +108,7 @@ impl Hosted {
             state: Mutex::new(Some(state)),
             flushing: tokio::sync::Mutex::default(),
             touched: AtomicBool::new(true),
+            uncleanable: AtomicBool::new(false),
             isr,
             isr_considered: AtomicBool::new(false),
             isr_watched: AtomicBool::new(false),

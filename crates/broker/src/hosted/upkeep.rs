@@ -43,6 +43,8 @@ pub(crate) struct Checkpointed {
     pub(crate) log_start: Offset,
     /// First offset not yet committed.
     pub(crate) high_watermark: Offset,
+    /// Everything below has been cleaned.
+    pub(crate) cleaned_to: Offset,
 }
 
 impl Hosted {
@@ -126,6 +128,7 @@ impl Hosted {
             recovery_point: state.log.recovery_point(),
             log_start: state.log.log_start(),
             high_watermark: state.replica.high_watermark(),
+            cleaned_to: state.log.cleaned_to(),
         })
     }
 
@@ -135,9 +138,10 @@ impl Hosted {
         let Some(state) = self.state.lock().unwrap().take() else { return Ok(None) };
         let log_start = state.log.log_start();
         let high_watermark = state.replica.high_watermark();
+        let cleaned_to = state.log.cleaned_to();
         let recovery_point = state.log.close_unsynced(&state.producers.entries())?;
         self.waiters.wake();
-        Ok(Some(Checkpointed { recovery_point, log_start, high_watermark }))
+        Ok(Some(Checkpointed { recovery_point, log_start, high_watermark, cleaned_to }))
     }
 
     /// Stops serving for ever: the topic is deleted. Returns the directory that is to go.

@@ -9,6 +9,7 @@ use milena_metadata::{BrokerId, Image, Partition, Topic};
 use milena_quorum::GroupHandle;
 
 use super::exposition::{Kind, Page};
+use crate::clock;
 use crate::hosted::Hosted;
 use crate::meters::Traffic;
 use crate::services::Services;
@@ -23,6 +24,7 @@ pub(super) fn render(services: &Services) -> String {
     traffic(&mut page, services);
     partitions(&mut page, services, &image);
     logs(&mut page, services);
+    cleaner(&mut page, services);
     raft(&mut page, &services.cluster_raft);
     process(&mut page);
     page.into_text()
@@ -258,6 +260,42 @@ fn logs(page: &mut Page, services: &Services) {
     if let Some((total, free)) = services.data_dir.volume_bytes() {
         page.gauge("milena_volume_total_bytes", "Size of the data directory's volume.", total);
         page.gauge("milena_volume_free_bytes", "Room left on it.", free);
+    }
+}
+
+/// The log cleaner.
+fn cleaner(page: &mut Page, services: &Services) {
+    let meters = &services.cleaner;
+    let name = |metric: &str| format!("kafka_log_logcleaner_{metric}");
+    let help = "Share of the bytes that the last cleaning kept.";
+    page.gauge(&name("cleaner_recopy_percent"), help, meters.recopy_percent());
+    let help = "How full the last cleaning's table of keys was.";
+    page.gauge(&name("max_buffer_utilization_percent"), help, meters.buffer_utilization_percent());
+    page.gauge(&name("max_clean_time_secs"), "The longest cleaning.", meters.longest_secs());
+    let help = "How far a record is past its max.compaction.lag.ms.";
+    page.gauge(&name("max_compaction_delay_secs"), help, meters.compaction_delay_secs());
+    page.gauge(&name("deadthreadcount"), "Always 0: a partition that fails is set aside.", 0);
+    let name = |metric: &str| format!("kafka_log_logcleanermanager_{metric}");
+    let help = "Dirty share of the filthiest partition.";
+    page.gauge(&name("max_dirty_percent"), help, meters.dirty_percent());
+    let help = "Milliseconds since the cleaner last looked at partitions.";
+    page.gauge(&name("time_since_last_run_ms"), help, meters.since_last_run_ms(clock::unix_ms()));
+    let directory = services.data_dir.root().display();
+    let set_aside: Vec<_> =
+        services.partitions.all().into_iter().filter(|hosted| hosted.is_uncleanable()).collect();
+    let bytes: u64 = set_aside.iter().map(|hosted| hosted.size_bytes()).sum();
+    for (metric, help, value) in [
+        ("uncleanable_partitions_count", "Partitions whose cleaning failed.", set_aside.len() as u64),
+        ("uncleanable_bytes", "Bytes of those.", bytes),
+    ] {
+        page.family(&name(metric), Kind::Gauge, help).sample(&[("logDirectory", &directory)], value);
+    }
+    for (metric, help, counter) in [
+        ("milena_cleaner_runs_total", "Cleanings that came to their end.", &meters.cleanings),
+        ("milena_cleaner_read_bytes_total", "Bytes that the cleaner read.", &meters.bytes_read),
+        ("milena_cleaner_written_bytes_total", "Bytes that it wrote anew.", &meters.bytes_written),
+    ] {
+        page.counter(metric, help, counter.get());
     }
 }
 

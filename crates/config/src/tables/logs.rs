@@ -47,8 +47,7 @@ settings! { BrokerConfig part 2 LOGS:
     log_retention_bytes: "log.retention.bytes", Long = "-1", Any, ClusterWide, Now;
     /// How often retention is applied.
     log_retention_check_interval_ms: "log.retention.check.interval.ms", Long = 300_000, AtLeast(1), ReadOnly, Now;
-    /// What happens to old data, for topics that do not say: `delete`, `compact`, both, or nothing. The cleaner that
-    /// `compact` needs comes later.
+    /// What happens to old data, for topics that do not say: `delete`, `compact`, both, or nothing.
     log_cleanup_policy: "log.cleanup.policy", List = "delete", Members(&["compact", "delete"]), ClusterWide, Now;
     /// Largest size of a segment's offset index.
     log_index_size_max_bytes: "log.index.size.max.bytes", Int = 10_485_760, AtLeast(4), ClusterWide, Now;
@@ -82,28 +81,28 @@ settings! { BrokerConfig part 2 LOGS:
     /// Threads per data directory that load logs at start.
     num_recovery_threads_per_data_dir: "num.recovery.threads.per.data.dir", Int = 2, AtLeast(1), ClusterWide, Later;
     /// Run the log cleaner, without which compacted topics grow for ever.
-    log_cleaner_enable: "log.cleaner.enable", Boolean = true, Any, ReadOnly, Later;
+    log_cleaner_enable: "log.cleaner.enable", Boolean = true, Any, ReadOnly, Now;
     /// Threads of the log cleaner.
     log_cleaner_threads: "log.cleaner.threads", Int = 1, AtLeast(0), ClusterWide,
-        Later;
+        Now;
     /// Memory for the cleaner's table of keys.
-    log_cleaner_dedupe_buffer_size: "log.cleaner.dedupe.buffer.size", Long = 134_217_728, AtLeast(1_048_576), ClusterWide, Later;
+    log_cleaner_dedupe_buffer_size: "log.cleaner.dedupe.buffer.size", Long = 134_217_728, AtLeast(1_048_576), ClusterWide, Now;
     /// Memory for the cleaner's reads and writes.
     log_cleaner_io_buffer_size: "log.cleaner.io.buffer.size", Int = 524_288, AtLeast(0), ClusterWide,
-        Later;
+        Now;
     /// How full the cleaner's table of keys may get.
     log_cleaner_io_buffer_load_factor: "log.cleaner.io.buffer.load.factor", Double = 0.9, Ratio(0.0, 1.0), ClusterWide,
-        Later;
+        Now;
     /// Bytes a second that the cleaner may read and write.
-    log_cleaner_io_max_bytes_per_second: "log.cleaner.io.max.bytes.per.second", Double = 1.7976931348623157E308, Any, ClusterWide, Later;
+    log_cleaner_io_max_bytes_per_second: "log.cleaner.io.max.bytes.per.second", Double = 1.7976931348623157E308, Any, ClusterWide, Now;
     /// How long the cleaner sleeps when nothing is to be cleaned.
-    log_cleaner_backoff_ms: "log.cleaner.backoff.ms", Long = 15_000, AtLeast(0), ClusterWide, Later;
+    log_cleaner_backoff_ms: "log.cleaner.backoff.ms", Long = 15_000, AtLeast(0), ClusterWide, Now;
     /// How long a tombstone stays readable after compaction first saw it.
-    log_cleaner_delete_retention_ms: "log.cleaner.delete.retention.ms", Long = 86_400_000, AtLeast(0), ClusterWide, Later;
+    log_cleaner_delete_retention_ms: "log.cleaner.delete.retention.ms", Long = 86_400_000, AtLeast(0), ClusterWide, Now;
     /// Shortest time a record stays uncompacted.
-    log_cleaner_min_compaction_lag_ms: "log.cleaner.min.compaction.lag.ms", Long = 0, AtLeast(0), ClusterWide, Later;
+    log_cleaner_min_compaction_lag_ms: "log.cleaner.min.compaction.lag.ms", Long = 0, AtLeast(0), ClusterWide, Now;
     /// Longest time a record stays uncompacted.
-    log_cleaner_max_compaction_lag_ms: "log.cleaner.max.compaction.lag.ms", Long = 9223372036854775807, AtLeast(1), ClusterWide, Later;
+    log_cleaner_max_compaction_lag_ms: "log.cleaner.max.compaction.lag.ms", Long = 9223372036854775807, AtLeast(1), ClusterWide, Now;
     /// Share of a log that must be uncompacted before the cleaner takes it up.
-    log_cleaner_min_cleanable_ratio: "log.cleaner.min.cleanable.ratio", Double = 0.5, Ratio(0.0, 1.0), ClusterWide, Later;
+    log_cleaner_min_cleanable_ratio: "log.cleaner.min.cleanable.ratio", Double = 0.5, Ratio(0.0, 1.0), ClusterWide, Now;
 }

@@ -4,8 +4,8 @@ use crate::setting::{settings, words::*};
 
 settings! { TopicConfig part 0 TOPIC:
     /// What happens to old data: `delete` drops whole segments by age and size, `compact` keeps the newest record of
-    /// each key, both do both, and an empty list keeps everything. Keys are mandatory with `compact` already; the
-    /// cleaner that drops older records comes later, until then they are kept.
+    /// each key, both do both, and an empty list keeps everything. Keys are mandatory with
+    /// `compact`.
     cleanup_policy: "cleanup.policy", List = "delete", Members(&["compact", "delete"]),
         Resource(&[same("log.cleanup.policy")]), Now;
     /// Codec of batches at rest. `producer` keeps what the client sent; any other value makes the broker recompress.
@@ -23,7 +23,7 @@ settings! { TopicConfig part 0 TOPIC:
     /// How long a tombstone stays readable after compaction first saw it, so that a reader from the start learns of
     /// the deletion.
     delete_retention_ms: "delete.retention.ms", Long = 86_400_000, AtLeast(0),
-        Resource(&[same("log.cleaner.delete.retention.ms")]), Later;
+        Resource(&[same("log.cleaner.delete.retention.ms")]), Now;
     /// How long a deleted file stays on disk under its `.deleted` name.
     file_delete_delay_ms: "file.delete.delay.ms", Long = 60_000, AtLeast(0),
         Resource(&[same("log.segment.delete.delay.ms")]), Now;
@@ -51,7 +51,7 @@ settings! { TopicConfig part 0 TOPIC:
         Resource(&[same("log.local.retention.ms")]), Later;
     /// Longest a record may stay uncompacted.
     max_compaction_lag_ms: "max.compaction.lag.ms", Long = 9223372036854775807, AtLeast(1),
-        Resource(&[same("log.cleaner.max.compaction.lag.ms")]), Later;
+        Resource(&[same("log.cleaner.max.compaction.lag.ms")]), Now;
     /// Largest batch accepted, as sent (compressed), counting the 12 bytes before its length.
     max_message_bytes: "max.message.bytes", Int = 1_048_588, AtLeast(0), Resource(&[same("message.max.bytes")]), Now;
     /// How far ahead of the broker's clock a record's timestamp may lie.
@@ -65,10 +65,10 @@ settings! { TopicConfig part 0 TOPIC:
         Resource(&[same("log.message.timestamp.type")]), Now;
     /// Share of a log that must be uncompacted before the cleaner takes it up.
     min_cleanable_dirty_ratio: "min.cleanable.dirty.ratio", Double = 0.5, Ratio(0.0, 1.0),
-        Resource(&[same("log.cleaner.min.cleanable.ratio")]), Later;
+        Resource(&[same("log.cleaner.min.cleanable.ratio")]), Now;
     /// Shortest time a record stays uncompacted.
     min_compaction_lag_ms: "min.compaction.lag.ms", Long = 0, AtLeast(0),
-        Resource(&[same("log.cleaner.min.compaction.lag.ms")]), Later;
+        Resource(&[same("log.cleaner.min.compaction.lag.ms")]), Now;
     /// Fewest in-sync replicas that must hold a batch before `acks=all` succeeds. More than the replication factor
     /// counts as the replication factor.
     min_insync_replicas: "min.insync.replicas", Int = 1, AtLeast(1), Resource(&[same("min.insync.replicas")]), Now;

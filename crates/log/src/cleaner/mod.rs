@@ -286,6 +286,12 @@ impl Cleaning {
         Ok(Some(CleanedGroup { cleaned, replaced, generation: self.generation }))
     }
 
+    /// Makes the swaps durable. Not needed for safety, as a crash leaves each done or undone, but before it is noted how
+    /// far the log is clean.
+    pub fn sync_names(&self) -> Result<(), Error> {
+        self.storage.fs.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))
+    }
+
     /// What was done so far.
     pub fn stats(&self) -> CleaningStats {
         self.stats
