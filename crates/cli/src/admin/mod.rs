@@ -10,6 +10,7 @@ pub mod log_dirs;
 pub mod offsets;
 pub mod reassignments;
 pub mod topics;
+pub mod transactions;
 pub mod voters;
 
 use std::fmt;

@@ -14,6 +14,7 @@ mod group_reset;
 mod health;
 mod produce;
 mod topic;
+mod txn;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ pub enum Milena {
     Consume(consume::ConsumeArgs),
     #[command(subcommand)]
     Group(group::GroupCommand),
+    #[command(subcommand)]
+    Txn(txn::TxnCommand),
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
     #[command(subcommand)]
@@ -80,6 +83,7 @@ impl Milena {
             Milena::Produce(it) => it.run().await,
             Milena::Consume(it) => it.run().await,
             Milena::Group(it) => it.run().await,
+            Milena::Txn(it) => it.run().await,
             Milena::Cluster(it) => it.run().await,
             Milena::Config(it) => it.run().await,
             Milena::Explain(it) => it.run().await,

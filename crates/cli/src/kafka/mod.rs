@@ -28,6 +28,7 @@ mod throttles;
 mod tool;
 mod topic_filter;
 mod topics;
+mod transactions;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -53,6 +54,7 @@ const TOOLS: &[Tool] = &[
     Tool { name: "kafka-reassign-partitions", main: reassign_partitions::main },
     Tool { name: "kafka-cluster", main: cluster_tool::main },
     Tool { name: "kafka-metadata-quorum", main: metadata_quorum::main },
+    Tool { name: "kafka-transactions", main: transactions::main },
 ];
 
 impl Tool {
