@@ -26,6 +26,7 @@ CLASSES = {
     "kafka-cluster": ("kafka.tools.ClusterTool", "org.apache.kafka.tools.ClusterTool"),
     "kafka-features": ("kafka.admin.FeatureCommand", "org.apache.kafka.tools.FeatureCommand"),
     "kafka-metadata-quorum": (None, "org.apache.kafka.tools.MetadataQuorumCommand"),
+    "kafka-transactions": (None, "org.apache.kafka.tools.TransactionsCommand"),
 }
 VERSIONS = ("2.8.0", "4.3.1")
 
