@@ -2,6 +2,7 @@
 
 mod acts;
 mod lab;
+mod pending;
 mod properties;
 mod script;
 mod scripts;
