@@ -92,9 +92,11 @@ class Cluster:
         answer = self.ask("DescribeQuorum", 1, topics=asked)
         return answer["topics"][0]["partitions"][0]["leader_id"]
 
-    def coordinator(self, group):
+    def coordinator(self, group, key_type=0):
+        """Of a group, or with 1 as `key_type` of a transactional id."""
+
         def found():
-            answer = self.ask("FindCoordinator", 4, key_type=0, coordinator_keys=[group])["coordinators"][0]
+            answer = self.ask("FindCoordinator", 4, key_type=key_type, coordinator_keys=[group])["coordinators"][0]
             return answer["error_code"] == 0 and answer["node_id"]
 
         until(found, 30, lambda: f"no coordinator for {group}")

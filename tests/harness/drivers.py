@@ -117,22 +117,24 @@ def python(environment, script):
 
 
 NO_ADMIN = ("create", "configs", "alter", "delete")
+NO_TRANSACTIONS = ("transform", "transact")
 
 DRIVERS = [
-    Driver("kafka-python-2.0.2", python("venv-old", "kafka_python.py")),
+    Driver("kafka-python-2.0.2", python("venv-old", "kafka_python.py"), NO_TRANSACTIONS),
     Driver("kafka-python", python("venv-current", "kafka_python.py")),
     Driver("confluent-kafka", python("venv-current", "confluent.py")),
-    Driver("aiokafka", python("venv-current", "aiokafka_driver.py")),
-    Driver("kcat", python("venv-current", "kcat.py"), NO_ADMIN, reports="nothing", sends_timestamps=False),
+    Driver("aiokafka", python("venv-current", "aiokafka_driver.py"), ("load", "transact")),
+    Driver("kcat", python("venv-current", "kcat.py"), (*NO_ADMIN, *NO_TRANSACTIONS), reports="nothing", sends_timestamps=False),
     Driver(
         "kafkajs",
         ["node", REPO / "tests/clients/kafkajs/driver.js"],
+        NO_TRANSACTIONS,
         environment={"NODE_PATH": str(CACHE / "kafkajs/node_modules")},
         reports="base",
     ),
-    Driver("rdkafka", [CACHE / "rdkafka/rdkafka-suite"]),
-    Driver("franz-go", [CACHE / "go-driver", "franz-go"]),
-    Driver("sarama", [CACHE / "go-driver", "sarama"]),
+    Driver("rdkafka", [CACHE / "rdkafka/rdkafka-suite"], NO_TRANSACTIONS),
+    Driver("franz-go", [CACHE / "go-driver", "franz-go"], NO_TRANSACTIONS),
+    Driver("sarama", [CACHE / "go-driver", "sarama"], NO_TRANSACTIONS),
     Driver("java", ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", JARS, "Driver"]),
 ]
 BY_NAME = {driver.name: driver for driver in DRIVERS}

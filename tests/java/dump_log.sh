@@ -11,7 +11,7 @@ set -eu
 dir=${1:?usage: dump_log.sh DIR LIBS}
 libs=${2:?usage: dump_log.sh DIR LIBS}
 
-files=$(find "$dir" \( -name '*.log' -o -name '*.index' -o -name '*.timeindex' -o -name '*.snapshot' \) \
+files=$(find "$dir" \( -name '*.log' -o -name '*.index' -o -name '*.timeindex' -o -name '*.txnindex' -o -name '*.snapshot' \) \
     | sort | paste -s -d, -)
 [ -n "$files" ] || { echo "dump_log: no log files in $dir" >&2; exit 1; }
 

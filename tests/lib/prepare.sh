@@ -62,11 +62,26 @@ prepare_go() {
 
 build_java() {
     mkdir -p "$cache/java-driver" &&
-        javac -cp "$cache/kafka-4.3.1/libs/*" -d "$cache/java-driver" "$repo/tests/clients/java/Driver.java"
+        javac -cp "$cache/kafka-4.3.1/libs/*" -d "$cache/java-driver" "$repo"/tests/clients/java/*.java
 }
 
 prepare_java() {
     command -v javac >/dev/null && command -v mvn >/dev/null || return 2
     kafka_libs 4.3.1 >/dev/null && kafka_libs 2.8.0 >/dev/null &&
-        stamped java "$repo/tests/clients/java/Driver.java" -- build_java
+        stamped java "$repo"/tests/clients/java/*.java -- build_java
+}
+
+fetch_ecosystem() {
+    local folder=$cache/ecosystem-4.3.1
+    rm -rf "$folder/libs"
+    mvn -B -q -f "$repo/tests/java/ecosystem-4.3.1.xml" org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
+        -DoutputDirectory="$folder/libs" -DincludeScope=runtime \
+        -DincludeArtifactIds=kafka-streams,rocksdbjni,connect-file,connect-mirror,connect-mirror-client </dev/null >&2 &&
+        mkdir -p "$folder/classes" &&
+        javac -cp "$cache/kafka-4.3.1/libs/*:$folder/libs/*" -d "$folder/classes" "$repo"/tests/ecosystem/*.java
+}
+
+# Needs prepare_java: what the broker's distribution has already is not fetched again.
+prepare_ecosystem() {
+    stamped ecosystem "$repo"/tests/java/ecosystem-4.3.1.xml "$repo"/tests/ecosystem/*.java -- fetch_ecosystem
 }

@@ -39,6 +39,8 @@ public class Driver {
                 case "load" -> load(a);
                 case "consume" -> consume(a);
                 case "member" -> member(a);
+                case "transform" -> Transactions.transform(a);
+                case "transact" -> Transactions.transact(a);
                 case "offsets" -> offsets(a);
                 case "configs" -> configs(a);
                 case "alter" -> alter(a);

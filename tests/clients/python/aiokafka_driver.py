@@ -5,7 +5,7 @@ import asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import CommitFailedError, IllegalGenerationError, RebalanceInProgressError, for_code
+from aiokafka.errors import CommitFailedError, IllegalGenerationError, KafkaError, ProducerFenced, RebalanceInProgressError, for_code
 
 from common import main, record, say, say_record
 
@@ -107,6 +107,57 @@ def member(bootstrap, topic, group):
     asyncio.run(run())
 
 
+class OnPurpose(Exception):
+    """Leaves a transaction so that it is aborted."""
+
+
+def transform(bootstrap, source, sink, group, transactional_id, abort_every):
+    async def run():
+        consumer = AIOKafkaConsumer(
+            source,
+            bootstrap_servers=bootstrap,
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            request_timeout_ms=10_000,
+            session_timeout_ms=6_000,
+            heartbeat_interval_ms=500,
+        )
+        settings = {"transactional_id": transactional_id, "transaction_timeout_ms": 10_000, "request_timeout_ms": 10_000}
+        producer = AIOKafkaProducer(bootstrap_servers=bootstrap, **settings)
+        # First the end of what a predecessor left open, then the offsets: aiokafka does not ask for stable ones.
+        await producer.start()
+        await consumer.start()
+        number = 0
+        while True:
+            batches = await consumer.getmany(timeout_ms=200, max_records=50)
+            count = sum(len(messages) for messages in batches.values())
+            if not count:
+                continue
+            number += 1
+            try:
+                async with producer.transaction():
+                    for partition, messages in batches.items():
+                        for message in messages:
+                            await producer.send(sink, message.value, partition=partition.partition)
+                    positions = {partition: messages[-1].offset + 1 for partition, messages in batches.items()}
+                    await producer.send_offsets_to_transaction(positions, group)
+                    if number % int(abort_every) == 0:
+                        await producer.flush()
+                        raise OnPurpose()
+                say(committed=count)
+            except (OnPurpose, KafkaError) as failure:
+                if isinstance(failure, ProducerFenced):
+                    raise
+                say(aborted=count, why=f"{type(failure).__name__}: {failure}")
+                for partition, messages in batches.items():
+                    if partition in consumer.assignment():
+                        consumer.seek(partition, messages[0].offset)
+
+    asyncio.run(run())
+
+
 def offsets(bootstrap, topic, timestamp):
     async def run():
         consumer, partitions = await assigned_consumer(bootstrap, topic)
@@ -142,4 +193,4 @@ def delete(bootstrap, topic):
 
 
 if __name__ == "__main__":
-    main({f.__name__: f for f in (create, produce, consume, member, offsets, configs, alter, delete)})
+    main({f.__name__: f for f in (create, produce, consume, member, transform, offsets, configs, alter, delete)})

@@ -52,6 +52,44 @@ def pace(partitions, every_ms, send):
         time.sleep(max(0, due - time.monotonic()))
 
 
+def transactions(partitions, first, every_ms, abort_every, send, commit, abort, abortable):
+    """Runs transactions until standard input ends and tells what became of each (`transact` in ../README.md).
+
+    `send(number, partitions)` begins one and writes its records, `commit()` and `abort()` end it; `abortable(error)` says whether
+    the client may go on after an abort. Any other error ends the program: only a new producer knows how that transaction ended.
+    """
+    ended = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    due = time.monotonic()
+    number = int(first) - 1
+    while not ended.is_set():
+        number += 1
+        chosen = [p for p in range(int(partitions)) if (number + p) % 3]
+        began = now()
+
+        def tell(outcome, **more):
+            say(transaction=number, outcome=outcome, began=began, ended=now(), partitions=chosen, **more)
+
+        committing = False
+        try:
+            send(number, chosen)
+            if number % int(abort_every):
+                committing = True
+                commit()
+                tell("committed")
+            else:
+                abort()
+                tell("aborted")
+        except Exception as failure:  # each client has its own
+            if not abortable(failure):
+                tell("unknown" if committing else "aborted", why=f"{type(failure).__name__}: {failure}")
+                raise
+            abort()
+            tell("aborted", why=f"{type(failure).__name__}: {failure}")
+        due = max(due + float(every_ms) / 1000, time.monotonic())
+        time.sleep(max(0, due - time.monotonic()))
+
+
 def main(commands):
     """Runs the command named by the first argument; an exception becomes the `error` line."""
     name, *arguments = sys.argv[1:]

@@ -7,7 +7,7 @@ import time
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
-from common import main, now, pace, record, say, say_record
+from common import main, now, pace, record, say, say_record, transactions
 
 
 def wait_all(futures):
@@ -131,6 +131,102 @@ def member(bootstrap, topic, group):
         say(committed=message.offset() + 1, partition=message.partition())
 
 
+def transactional(bootstrap, transactional_id):
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": 10_000,
+            "socket.timeout.ms": 10_000,
+            "linger.ms": 0,
+        }
+    )
+    patiently(producer.init_transactions, 30)
+    return producer
+
+
+def patiently(ask, *arguments):
+    """Again while librdkafka says that this is safe: it gives up after a socket's time-out, not after the producer's."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return ask(*arguments)
+        except KafkaException as failure:
+            if not failure.args[0].retriable() or time.monotonic() > deadline:
+                raise
+
+
+def transform(bootstrap, source, sink, group, transactional_id, abort_every):
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "socket.timeout.ms": 10_000,
+            "session.timeout.ms": 6_000,
+            "heartbeat.interval.ms": 500,
+        }
+    )
+    producer = transactional(bootstrap, transactional_id)
+    consumer.subscribe([source])
+    number = 0
+    while True:
+        messages = [message for message in consumer.consume(50, 0.2) if not message.error()]
+        if not messages:
+            continue
+        number += 1
+        first, following = {}, {}
+        for message in messages:
+            first.setdefault(message.partition(), message.offset())
+            following[message.partition()] = message.offset() + 1
+        producer.begin_transaction()
+        try:
+            for message in messages:
+                producer.produce(sink, message.value(), partition=message.partition())
+                producer.poll(0)
+            positions = [TopicPartition(source, p, offset) for p, offset in following.items()]
+            patiently(producer.send_offsets_to_transaction, positions, consumer.consumer_group_metadata(), 30)
+            if number % int(abort_every):
+                patiently(producer.commit_transaction, 30)
+                say(committed=len(messages))
+                continue
+            producer.flush(30)
+        except KafkaException as failure:
+            if not failure.args[0].txn_requires_abort():
+                raise
+            say(trouble=str(failure))
+        patiently(producer.abort_transaction, 30)
+        say(aborted=len(messages))
+        for p, offset in first.items():
+            try:
+                consumer.seek(TopicPartition(source, p, offset))
+            except KafkaException:
+                pass  # taken away by a rebalance: the new owner begins at the committed offset
+
+
+def transact(bootstrap, topic, partitions, transactional_id, first, every_ms, abort_every):
+    producer = transactional(bootstrap, transactional_id)
+
+    def send(number, chosen):
+        producer.begin_transaction()
+        for partition in chosen:
+            producer.produce(topic, b"%s/%d" % (transactional_id.encode(), number), partition=partition)
+        producer.flush(30)
+
+    def abort():
+        patiently(producer.abort_transaction, 30)
+
+    def commit():
+        patiently(producer.commit_transaction, 30)
+
+    def abortable(failure):
+        return isinstance(failure, KafkaException) and failure.args[0].txn_requires_abort()
+
+    transactions(partitions, first, every_ms, abort_every, send, commit, abort, abortable)
+
+
 def offsets(bootstrap, topic, timestamp):
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused"})
     asked = [TopicPartition(topic, p, int(timestamp)) for p in partitions_of(consumer, topic)]
@@ -160,4 +256,4 @@ def delete(bootstrap, topic):
 
 
 if __name__ == "__main__":
-    main({f.__name__: f for f in (create, produce, load, consume, member, offsets, configs, alter, delete)})
+    main({f.__name__: f for f in (create, produce, load, consume, member, transform, transact, offsets, configs, alter, delete)})

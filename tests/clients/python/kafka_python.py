@@ -7,7 +7,7 @@ from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, Ka
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.structs import OffsetAndMetadata
 
-from common import main, now, pace, record, say, say_record
+from common import main, now, pace, record, say, say_record, transactions
 
 OLD = kafka.__version__.startswith("2.0.")
 
@@ -113,6 +113,75 @@ def member(bootstrap, topic, group):
                 say(committed=message.offset + 1, partition=message.partition)
 
 
+def transactional(bootstrap, transactional_id):
+    settings = {"transactional_id": transactional_id, "transaction_timeout_ms": 10_000, "request_timeout_ms": 10_000}
+    producer = KafkaProducer(bootstrap_servers=bootstrap.split(","), **settings)
+    producer.init_transactions()
+    return producer
+
+
+def abortable(failure):
+    """Whether the producer may go on after an abort: not after it was fenced, nor when its transaction's state is lost to it."""
+    fatal = (kafka.errors.ProducerFencedError, kafka.errors.OutOfOrderSequenceNumberError, kafka.errors.AuthorizationError)
+    return isinstance(failure, kafka.errors.KafkaError) and not isinstance(failure, fatal)
+
+
+def transform(bootstrap, source, sink, group, transactional_id, abort_every):
+    consumer = KafkaConsumer(
+        source,
+        bootstrap_servers=bootstrap.split(","),
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        request_timeout_ms=10_000,
+        session_timeout_ms=6_000,
+        heartbeat_interval_ms=500,
+    )
+    producer = transactional(bootstrap, transactional_id)
+    number = 0
+    while True:
+        batches = consumer.poll(200, max_records=50)
+        count = sum(len(messages) for messages in batches.values())
+        if not count:
+            continue
+        number += 1
+        producer.begin_transaction()
+        try:
+            futures = []
+            for partition, messages in batches.items():
+                futures += [producer.send(sink, message.value, partition=partition.partition) for message in messages]
+            positions = {partition: OffsetAndMetadata(messages[-1].offset + 1, "", -1) for partition, messages in batches.items()}
+            producer.send_offsets_to_transaction(positions, consumer.group_metadata())
+            if number % int(abort_every):
+                producer.commit_transaction()
+                say(committed=count)
+                continue
+            producer.flush(30)
+            why = "on purpose"
+        except kafka.errors.KafkaError as failure:
+            if not abortable(failure):
+                raise
+            why = f"{type(failure).__name__}: {failure}"
+        producer.abort_transaction()
+        say(aborted=count, why=why)
+        for partition, messages in batches.items():
+            if partition in consumer.assignment():
+                consumer.seek(partition, messages[0].offset)
+
+
+def transact(bootstrap, topic, partitions, transactional_id, first, every_ms, abort_every):
+    producer = transactional(bootstrap, transactional_id)
+
+    def send(number, chosen):
+        producer.begin_transaction()
+        value = b"%s/%d" % (transactional_id.encode(), number)
+        for future in [producer.send(topic, value, partition=partition) for partition in chosen]:
+            future.get(30)
+
+    transactions(partitions, first, every_ms, abort_every, send, producer.commit_transaction, producer.abort_transaction, abortable)
+
+
 def offsets(bootstrap, topic, timestamp):
     consumer = KafkaConsumer(bootstrap_servers=[bootstrap])
     found = consumer.offsets_for_times({p: int(timestamp) for p in partitions_of(consumer, topic)})
@@ -149,4 +218,4 @@ def delete(bootstrap, topic):
 
 
 if __name__ == "__main__":
-    main({f.__name__: f for f in (create, produce, load, consume, member, offsets, configs, alter, delete)})
+    main({f.__name__: f for f in (create, produce, load, consume, member, transform, transact, offsets, configs, alter, delete)})

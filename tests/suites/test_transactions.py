@@ -1,0 +1,398 @@
+"""Transactions of real clients on three brokers while everything that can be killed is killed.
+
+Two kinds of programs (tests/clients/README.md): `transform` moves records from one topic to another, offsets and records in one
+transaction, and must move each exactly once; `transact` writes transactions over several partitions and tells what became of
+each, so that a history can be checked: nothing aborted is ever seen, nothing committed is lost, all of a transaction or nothing.
+"""
+
+import collections
+import concurrent.futures
+import os
+import re
+import signal
+import threading
+import time
+
+import pytest
+from confluent_kafka import Producer
+
+from harness.cluster import Cluster
+from harness.committed import Tail, read
+from harness.drivers import BY_NAME, until
+from harness.programs import Program
+from harness.tools import Tools
+
+TOOLS = Tools("4.3.1")
+PARTITIONS = 3
+CHOSEN = os.environ.get("MILENA_TRANSACTION_CLIENTS", "confluent-kafka,kafka-python,aiokafka,java").split(",")
+TRANSFORMERS = [name for name in CHOSEN if "transform" not in BY_NAME[name].lacks and BY_NAME[name].available()]
+WRITERS = [name for name in CHOSEN if "transact" not in BY_NAME[name].lacks and BY_NAME[name].available()]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(autouse=True)
+def whole_again(cluster):
+    yield
+    make_whole(cluster)
+
+
+def make_whole(cluster):
+    dead = [broker for broker in cluster.brokers.values() if not broker.alive()]
+    for broker in cluster.brokers.values():
+        if broker not in dead:
+            os.kill(broker.pid, signal.SIGCONT)
+    # Side by side: a majority must run before one is ready.
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda broker: broker.start(), dead))
+    until(lambda: len(cluster.metadata([])["brokers"]) == 3, 60, lambda: "a broker did not come back")
+
+
+def program(cluster, driver, name, *words):
+    driver = BY_NAME[driver]
+    return Program(cluster.directory, f"{name}-{time.monotonic_ns()}", [*driver.command, *words], driver.environment)
+
+
+def transformer(cluster, driver):
+    words = ["transform", cluster.bootstrap, f"{driver}-in", f"{driver}-out", f"{driver}-group", f"{driver}-transform", 7]
+    return program(cluster, driver, f"{driver}-transform", *words).start()
+
+
+class Numbers(threading.Thread):
+    """Writes 1, 2, 3 ... to each partition of the topics until it is stopped."""
+
+    def __init__(self, cluster, topics):
+        super().__init__(daemon=True)
+        self.topics = topics
+        settings = {"acks": "all", "enable.idempotence": True, "linger.ms": 5, "socket.timeout.ms": 5_000}
+        self.producer = Producer({"bootstrap.servers": cluster.bootstrap, **settings})
+        self.written = 0
+        self.failed = []
+        self.stopped = threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.stopped.wait(0.05):
+            self.written += 1
+            for topic in self.topics:
+                for partition in range(PARTITIONS):
+                    self.producer.produce(topic, b"%d" % self.written, partition=partition, on_delivery=self.told)
+            self.producer.poll(0)
+
+    def told(self, error, _):
+        if error:
+            self.failed.append(error.str())
+
+    def finish(self):
+        self.stopped.set()
+        self.join()
+        assert self.producer.flush(60) == 0 and not self.failed, self.failed[:3]
+
+
+class Moved:
+    """One client's loop, and what can be seen of its work."""
+
+    def __init__(self, cluster, driver):
+        self.cluster, self.driver = cluster, driver
+        self.tail = Tail(cluster.bootstrap, f"{driver}-out", PARTITIONS)
+        self.loops = [transformer(cluster, driver)]
+        self.trouble = None
+
+    @property
+    def loop(self):
+        return self.loops[-1]
+
+    def words(self):
+        return f"{self.driver}: {self.loop.last_words()}"
+
+    def replace(self):
+        self.loops.append(transformer(self.cluster, self.driver))
+
+    def goes_on(self, patience):
+        """Until it has moved more. A loop that its client gave up (fenced, say) is started again, as its operator would."""
+        if self.trouble:
+            return
+        wanted = len(self.tail.records) + 50
+        deaths = len(self.loops) + 3
+
+        def there():
+            if not self.loop.alive() and len(self.loops) < deaths:
+                self.replace()
+            return len(self.tail.records) >= wanted
+
+        try:
+            until(there, patience, lambda: f"{len(self.tail.records)} of {wanted} moved by {self.words()}")
+        except AssertionError as standstill:
+            # Judged at the end, so that it does not hold up the others.
+            self.trouble = str(standstill)
+
+    def finish(self, written):
+        numbers = [str(n) for n in range(1, written + 1)]
+
+        def complete(records):
+            return len(records) >= PARTITIONS * written
+
+        try:
+            records = self.tail.finish(self.cluster.bootstrap, complete, 60)
+        except AssertionError as missing:
+            raise AssertionError(f"{missing}; {self.words()}") from None
+        finally:
+            for loop in self.loops:
+                loop.kill()
+        for partition in range(PARTITIONS):
+            got = [it.value for it in records if it.partition == partition]
+            twice = [value for value, count in collections.Counter(got).items() if count > 1]
+            assert not twice, f"{self.driver}: moved more than once in partition {partition}: {twice[:10]}"
+            assert got == numbers, f"{self.driver}: {len(got)} of {written} in partition {partition}, or not in order"
+
+
+@pytest.fixture(scope="module")
+def moved(cluster):
+    """Every client's loop through the same day: the number of records written, and the loops to judge."""
+    for driver in TRANSFORMERS:
+        cluster.create(f"{driver}-in", PARTITIONS, min_insync_replicas=2)
+        cluster.create(f"{driver}-out", PARTITIONS, min_insync_replicas=2)
+    numbers = Numbers(cluster, [f"{driver}-in" for driver in TRANSFORMERS])
+    loops = [Moved(cluster, driver) for driver in TRANSFORMERS]
+
+    def goes_on():
+        for it in loops:
+            it.goes_on(60)
+
+    try:
+        goes_on()
+        for it in loops:
+            it.loop.kill()
+            it.replace()
+        goes_on()
+        # A leader dies.
+        victim = cluster.leader(f"{TRANSFORMERS[0]}-out")
+        cluster.brokers[victim].kill()
+        goes_on()
+        cluster.brokers[victim].start()
+        # The coordinator hangs for longer than anybody waits for it.
+        victim = cluster.coordinator(f"{TRANSFORMERS[0]}-transform", key_type=1)
+        os.kill(cluster.brokers[victim].pid, signal.SIGSTOP)
+        goes_on()
+        os.kill(cluster.brokers[victim].pid, signal.SIGCONT)
+        # Zombies: a loop hangs, another takes its place, and then it wakes up.
+        for it in loops:
+            it.loop.pause()
+            it.replace()
+        goes_on()
+        for it in loops:
+            it.loops[-2].resume()
+        goes_on()
+        numbers.finish()
+        yield numbers.written, {it.driver: it for it in loops}
+    finally:
+        numbers.stopped.set()
+        for it in loops:
+            it.tail.stopped.set()
+            for loop in it.loops:
+                loop.kill()
+        make_whole(cluster)
+
+
+@pytest.mark.parametrize("driver", TRANSFORMERS)
+def test_consume_transform_produce_moves_each_record_once(moved, driver):
+    written, loops = moved
+    it = loops[driver]
+    assert it.trouble is None, it.trouble
+    it.finish(written)
+    assert any("aborted" in answer for loop in it.loops for answer in loop.answers()), "nothing was aborted on the way"
+
+
+class Writer:
+    """One transactional id: the program that writes under it, its successors, and what they told."""
+
+    def __init__(self, cluster, driver, id, topic):
+        self.cluster, self.driver, self.id, self.topic = cluster, driver, id, topic
+        self.programs = []
+        self.replace()
+
+    def replace(self):
+        """Another program with the same id and numbers of its own; the one before is not told."""
+        first = 1 + 1_000_000 * len(self.programs)
+        words = ["transact", self.cluster.bootstrap, self.topic, PARTITIONS, self.id, first, 5, 4]
+        self.programs.append(program(self.cluster, self.driver, self.id, *words).start())
+
+    def revive(self):
+        if not self.programs[-1].alive():
+            self.replace()
+
+    def told(self):
+        return {it["transaction"]: it for each in self.programs for it in each.answers() if "transaction" in it}
+
+    def committed(self):
+        return sum(it["outcome"] == "committed" for it in self.told().values())
+
+    def kill(self):
+        for each in self.programs:
+            each.kill()
+
+
+def judge_history(writers, records):
+    """Every anomaly that the records read committed show, given what the writers were told."""
+    found = []
+    places = collections.defaultdict(list)
+    last = {}
+    for it in records:
+        id, number = it.value.split("/")
+        places[id, int(number)].append(it.partition)
+        if last.get((it.partition, id), 0) >= int(number):
+            found.append(f"{it.value} in partition {it.partition} at {it.offset} comes after {last[it.partition, id]}")
+        last[it.partition, id] = int(number)
+    for writer in writers:
+        told = writer.told()
+        for number, it in told.items():
+            seen, all_of_it = sorted(places.get((writer.id, number), [])), sorted(it["partitions"])
+            allowed = {"committed": [all_of_it], "aborted": [[]], "unknown": [all_of_it, []]}[it["outcome"]]
+            if seen not in allowed:
+                found.append(f"{writer.id}/{number} {it['outcome']} ({it.get('why')}): in partitions {seen} of {all_of_it}")
+        for id, number in places:
+            # What was under way when its writer was killed: nobody was told, but it is still all or nothing.
+            all_of_it = [p for p in range(PARTITIONS) if (number + p) % 3]
+            if id == writer.id and number not in told and sorted(places[id, number]) != all_of_it:
+                found.append(f"{id}/{number} untold: in partitions {places[id, number]} of {all_of_it}")
+    return found
+
+
+def stable(cluster, topic, partitions=PARTITIONS):
+    """Whether nothing is open in any partition: the last stable offset is the end."""
+    ends = []
+    for isolation in (0, 1):
+        row = []
+        for partition in range(partitions):
+            asked = [{"name": topic, "partitions": [{"partition_index": partition, "current_leader_epoch": -1, "timestamp": -1}]}]
+            answer = cluster.ask("ListOffsets", 6, to=cluster.leader(topic, partition), replica_id=-1, isolation_level=isolation, topics=asked)
+            row.append(answer["topics"][0]["partitions"][0]["offset"])
+        ends.append(row)
+    return ends[0] == ends[1]
+
+
+def test_history_of_transactions_has_no_anomaly(cluster):
+    topic = "history"
+    cluster.create(topic, PARTITIONS, min_insync_replicas=2)
+    tail = Tail(cluster.bootstrap, topic, PARTITIONS)
+    writers = [Writer(cluster, driver, f"{driver}-{n}", topic) for driver in WRITERS for n in range(1 if driver == "java" else 2)]
+
+    def go_on(patience=60):
+        wanted = {it.id: it.committed() + 15 for it in writers}
+
+        def there():
+            for it in writers:
+                it.revive()
+            return all(it.committed() >= wanted[it.id] for it in writers)
+
+        until(there, patience, lambda: [f"{it.id}: {it.committed()} of {wanted[it.id]} {it.programs[-1].last_words()}" for it in writers])
+
+    try:
+        go_on()
+        for fault in ("kill the leader", "kill the coordinator", "stop the coordinator", "kill the writers", "fence the writers", "kill all brokers"):
+            print(fault)
+            victims = []
+            if fault == "kill the leader":
+                victims = [cluster.leader(topic)]
+            elif "coordinator" in fault:
+                victims = [cluster.coordinator(writers[0].id, key_type=1)]
+            elif fault == "kill all brokers":
+                victims = list(cluster.brokers)
+            for victim in victims:
+                if fault == "stop the coordinator":
+                    os.kill(cluster.brokers[victim].pid, signal.SIGSTOP)
+                else:
+                    cluster.brokers[victim].kill()
+            if fault == "kill all brokers":
+                make_whole(cluster)
+            if fault == "kill the writers":
+                for it in writers:
+                    it.programs[-1].kill()
+            if fault == "fence the writers":
+                for it in writers:
+                    it.replace()
+            go_on()
+            make_whole(cluster)
+            cluster.wait_whole(topic, 60)
+        for it in writers:
+            it.kill()
+        # The last transaction of each is nobody's: it ends by its time-out.
+        until(lambda: stable(cluster, topic), 60, lambda: "a transaction stays open")
+        records = tail.finish(cluster.bootstrap, lambda records: True)
+        anomalies = judge_history(writers, records)
+        outcomes = collections.Counter(it["outcome"] for writer in writers for it in writer.told().values())
+        print(f"{dict(outcomes)}, {len(records)} records, {len(anomalies)} anomalies")
+        assert not anomalies, "\n".join(anomalies[:20])
+        assert outcomes["committed"] > 100 and outcomes["aborted"] > 20
+    finally:
+        tail.stopped.set()
+        for it in writers:
+            it.kill()
+
+
+def dumped(files, *arguments):
+    return TOOLS.run("kafka-dump-log", *arguments, "--files", ",".join(str(file) for file in sorted(files)))
+
+
+def aborted_in(dump):
+    """Producer id, first and last offset of each transaction that an ABORT marker ends, from a dump of batches and records."""
+    opened, aborted = {}, []
+    batch = None
+    for line in dump.splitlines():
+        if line.startswith("baseOffset:"):
+            batch = dict(re.findall(r"(\w+): (\S+)", line))
+            if batch["isTransactional"] == "true" and batch["isControl"] == "false":
+                opened.setdefault(batch["producerId"], int(batch["baseOffset"]))
+        marker = re.search(r"endTxnMarker: (\w+)", line)
+        if marker:
+            first = opened.pop(batch["producerId"], None)
+            if marker.group(1) == "ABORT" and first is not None:
+                aborted.append((int(batch["producerId"]), first, int(batch["baseOffset"])))
+    assert not opened, f"open for ever: {opened}"
+    return aborted
+
+
+def test_dump_log_reads_what_transactions_leave_on_disk(cluster):
+    """`.txnindex` holds, on every replica, the transactions that the ABORT markers in `.log` end, and `.snapshot` the producers."""
+    topic, ids = "dumped", 3
+    cluster.create(topic, 1, segment_bytes=1 << 20)
+    producers = [Producer({"bootstrap.servers": cluster.bootstrap, "transactional.id": f"dumped-{n}", "linger.ms": 0}) for n in range(ids)]
+    for producer in producers:
+        producer.init_transactions(30)
+    for round_ in range(12):
+        for producer in producers:
+            producer.begin_transaction()
+        for _ in range(2):
+            for producer in producers:
+                producer.produce(topic, b"x" * 30_000, partition=0)
+                producer.flush(30)
+        # Ended in another order than begun, so that transactions overlap.
+        for n in (1, 2, 0):
+            if (round_ + n) % 3:
+                producers[n].abort_transaction(30)
+            else:
+                producers[n].commit_transaction(30)
+    until(lambda: stable(cluster, topic, 1), 30, lambda: "a transaction stays open")
+    cluster.wait_whole(topic)
+    for broker in cluster.brokers.values():
+        broker.stop()
+        folder = broker.data / f"{topic}-0"
+        files = {suffix: list(folder.glob(f"*{suffix}")) for suffix in (".log", ".txnindex", ".snapshot")}
+        assert len(files[".log"]) > 1 and all(files.values()), sorted(each.name for each in folder.iterdir())
+        aborted = aborted_in(dumped(files[".log"], "--print-data-log"))
+        assert len(aborted) == 24, aborted
+        # A segment without an aborted transaction need not have an index.
+        out = dumped(files[".txnindex"])
+        indexed = re.findall(r"producerId: (\d+) firstOffset: (\d+) lastOffset: (\d+) lastStableOffset: (\d+)", out)
+        assert [tuple(map(int, row[:3])) for row in indexed] == aborted, out
+        for row in indexed:
+            assert int(row[3]) <= int(row[2]) + 1
+        latest = max(files[".snapshot"])
+        out = dumped([latest])
+        assert len(re.findall(r"^producerId: \d+ producerEpoch: \d+ coordinatorEpoch: \d+ currentTxnFirstOffset: OptionalLong.empty", out, re.M)) == ids, out
+        broker.start()
+        cluster.wait_whole(topic, 60)
