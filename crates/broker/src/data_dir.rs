@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use milena_config::TopicConfig;
-use milena_log::fs::RealFs;
+use milena_disk::Health;
+use milena_log::fs::{RealFs, WatchedFs};
 use milena_log::{
     Checkpoint, CheckpointEntry, DirEntryKind, Error, LastShutdown, Log, LogDir, MetaProperties, OpenOptions,
     ReplayEvent, Storage, TopicId,
@@ -28,6 +29,7 @@ type Name = (String, i32);
 pub(crate) struct DataDir {
     root: LogDir,
     storage: Arc<Storage>,
+    health: Arc<Health>,
     last_shutdown: LastShutdown,
     /// The broker epoch of the last run, if it is known.
     last_epoch: Option<i64>,
@@ -57,17 +59,24 @@ pub(crate) struct OpenedLog {
 impl DataDir {
     /// Opens or creates the directory.
     pub(crate) fn open(root: &Path, open_files: usize) -> Result<Self, Error> {
-        let fs = Arc::new(RealFs);
+        let health = Arc::<Health>::default();
+        let fs = Arc::new(WatchedFs::new(RealFs, Arc::clone(&health)));
         let root = LogDir::open(fs.clone(), root)?;
         let (last_shutdown, last_epoch) = root.begin()?;
         let found = Mutex::new(Found::read(&root)?);
         let cleaned = Mutex::default();
-        Ok(Self { root, storage: Storage::new(fs, open_files), last_shutdown, last_epoch, found, cleaned })
+        let storage = Storage::new(fs, open_files);
+        Ok(Self { root, storage, health, last_shutdown, last_epoch, found, cleaned })
     }
 
     /// Its path.
     pub(crate) fn root(&self) -> &Path {
         self.root.root()
+    }
+
+    /// What is under way on its disk.
+    pub(crate) fn health(&self) -> Arc<Health> {
+        Arc::clone(&self.health)
     }
 
     /// How the last run ended.

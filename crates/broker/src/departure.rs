@@ -39,7 +39,7 @@ impl Departure<'_> {
         }
         for group in self.groups {
             if group.leader().borrow().leader == Some(group.node_id()) {
-                transfer(group).await;
+                transfer(group, |_| true).await;
             }
         }
     }
@@ -69,10 +69,10 @@ impl Departure<'_> {
     }
 }
 
-/// Has the voter lead that is nearest to the leader's log.
-pub(crate) async fn transfer(group: &GroupHandle) {
+/// Has the voter lead that is nearest to the leader's log, among those that are fit to.
+pub(crate) async fn transfer(group: &GroupHandle, is_fit: impl Fn(NodeId) -> bool) {
     let (status, me) = (group.status(), group.node_id());
-    let others = status.voters.iter().filter(|id| **id != me);
+    let others = status.voters.iter().filter(|id| **id != me && is_fit(**id));
     let heir = others.max_by_key(|id| status.replicas.get(id).and_then(|replica| replica.matched_index));
     let Some(heir) = heir.copied() else { return };
     if let Err(error) = group.transfer_leadership(heir).await {

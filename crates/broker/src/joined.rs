@@ -49,7 +49,7 @@ impl Joined {
             Some(peering) => forming::with_peers(data_dir, config, cluster_id, peering).await?,
             None => forming::alone(data_dir, config.node_id(), cluster_id)?,
         };
-        let started = Quorum::start(data_dir.root(), config, &membership, peering.as_ref(), control).await;
+        let started = Quorum::start(data_dir, config, &membership, peering.as_ref(), control).await;
         let quorum = started?;
         let controller =
             Controller::new(quorum.cluster.clone(), quorum.peers.clone(), quorum.committed.clone());

@@ -199,12 +199,14 @@ pub(crate) async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
+                // Dropped, it is closed.
+                let Some(guest) = services.doors.admit(&stream) else { continue };
                 set_options(&stream);
                 let services = Arc::clone(&services);
                 let dispatcher = Arc::new(Dispatcher::new(Arc::clone(&services), Arc::clone(&name), peer));
                 let (limits, shutdown) = (limits.clone(), shutdown.clone());
                 connections.spawn(async move {
-                    let _counted = services.meters.connected();
+                    let _counted = (services.meters.connected(), guest);
                     connection::serve(stream, dispatcher, limits, shutdown).await;
                 });
             }

@@ -1,7 +1,6 @@
 //! The two Raft groups of a node with their state machines.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use milena_config::BrokerConfig;
@@ -11,6 +10,7 @@ use tokio::runtime::Handle;
 
 use crate::cluster::{ClusterMachine, Committed};
 use crate::coordination::{CoordinationMachine, CoordinationState};
+use crate::data_dir::DataDir;
 use crate::forming::{Membership, Peering};
 
 /// Shortest time for an election that is taken from the configuration: below it no heartbeat fits.
@@ -30,7 +30,7 @@ pub(crate) struct Quorum {
 impl Quorum {
     /// Opens them on the control runtime. With one voter both have a leader when this returns.
     pub(crate) async fn start(
-        root: &Path,
+        data_dir: &DataDir,
         config: &BrokerConfig,
         membership: &Membership,
         peering: Option<&Peering>,
@@ -38,7 +38,8 @@ impl Quorum {
     ) -> Result<Self, milena_quorum::OpenError> {
         let node_id = NodeId(config.node_id() as u64);
         let peers = peering.and_then(|peering| peering.belong_to(&membership.meta.cluster_id));
-        let mut node_config = NodeConfig::single(root, node_id);
+        let mut node_config = NodeConfig::single(data_dir.root(), node_id);
+        node_config.disk_health = data_dir.health();
         if let Some(peers) = &peers {
             let network: Arc<dyn Network> = Arc::new(peers.clone());
             let founders: BTreeSet<_> = membership.founders.iter().map(|peer| NodeId(peer.node)).collect();

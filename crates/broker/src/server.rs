@@ -26,6 +26,7 @@ use crate::connection::Limits;
 use crate::coordination::{self, Coordination};
 use crate::data_dir::DataDir;
 use crate::departure::Departure;
+use crate::doors::{self, Doors};
 use crate::error::Explained;
 use crate::forming::{FormingError, Peering};
 use crate::housekeeping::Housekeeping;
@@ -40,6 +41,7 @@ use crate::registration::{self, Applicant};
 use crate::replication::{Feeder, FetcherContext, Fetchers, IsrKeeper, IsrQueue};
 use crate::services::Services;
 use crate::settings::Settings;
+use crate::standstill::Standstill;
 use crate::transactions::{self, Desk, Enlister, Terms, TransactionCoordinator};
 use crate::view::View;
 
@@ -85,6 +87,8 @@ pub enum StartError {
     Quorum(#[from] milena_quorum::OpenError),
     #[error("the thread for signs of life does not start: {0}")]
     Liveness(std::io::Error),
+    #[error("the thread that watches the disk does not start: {0}")]
+    DiskWatch(std::io::Error),
     #[error("the broker could not register itself: {0}")]
     Registration(String),
 }
@@ -105,6 +109,8 @@ pub struct Server {
     http: Option<SocketAddr>,
     tasks: JoinSet<()>,
     cleaner: Option<RunningCleaner>,
+    /// Watches the disk as long as it is here.
+    _standstill: Option<Standstill>,
     shutdown: CancellationToken,
 }
 
@@ -178,6 +184,17 @@ impl Server {
             control.spawn(tasks.run(shutdown.clone()));
             liveness.take_part(epoch, Arc::clone(&everywhere), &shutdown, control);
         }
+        let doors = Arc::new(Doors::new(liveness.is_some()));
+        let standstill = match &liveness {
+            Some(liveness) => {
+                let standstill = Standstill::watch(&data_dir).map_err(StartError::DiskWatch)?;
+                let groups = [&quorum.cluster, &quorum.coordination];
+                standstill.follow(liveness, groups, &doors, &shutdown, control);
+                Some(standstill)
+            }
+            // Nobody could take over.
+            None => None,
+        };
         let unfenced = registration::unfence(&controller, &config, broker, epoch).await?;
         let coordinated = quorum.coordinated;
         let (coordination, calls) =
@@ -222,6 +239,7 @@ impl Server {
             transactions: transactions.clone(),
             enlister,
             data_dir: Arc::clone(&data_dir),
+            doors,
             meters: Meters::default(),
             cleaner: Arc::default(),
             committed: quorum.committed,
@@ -244,6 +262,7 @@ impl Server {
             http: http.as_ref().and_then(|socket| socket.local_addr().ok()),
             tasks: JoinSet::new(),
             cleaner: None,
+            _standstill: standstill,
             shutdown,
         };
         let stop = || server.shutdown.clone();
@@ -289,7 +308,7 @@ impl Server {
             server.services.view.applied(index).await;
         }
         listeners::open_all(&bound)?;
-        server.open(bound, &config);
+        server.open(bound, &config, control);
         server.cleaner = Some(cleaner.start());
         info!(elapsed_ms = began.elapsed().as_millis() as u64, "Transitioning from RECOVERY to RUNNING");
         Ok(server)
@@ -362,7 +381,7 @@ impl Server {
         info!(elapsed_ms = began.elapsed().as_millis() as u64, "stopped");
     }
 
-    fn open(&mut self, bound: Vec<Bound>, config: &BrokerConfig) {
+    fn open(&mut self, bound: Vec<Bound>, config: &BrokerConfig, control: &Handle) {
         let limits = Limits {
             request_max_bytes: config.socket_request_max_bytes().max(0) as usize,
             max_idle: Duration::from_millis(config.connections_max_idle_ms().max(1) as u64),
@@ -371,6 +390,13 @@ impl Server {
         };
         for listener in bound {
             for socket in listener.sockets {
+                match socket.try_clone() {
+                    Ok(second) => {
+                        let doors = Arc::clone(&self.services.doors);
+                        control.spawn(doors::turn_away(doors, second, self.shutdown.clone()));
+                    }
+                    Err(error) => warn!(%error, "clients will not be turned away while the disk is stuck"),
+                }
                 let accepting = listeners::accept(
                     socket,
                     Arc::clone(&listener.name),

@@ -15,6 +15,7 @@ use crate::cleaner::CleanerMeters;
 use crate::cluster::{AppliedEverywhere, Committed, Controller, Members};
 use crate::coordination::Coordination;
 use crate::data_dir::DataDir;
+use crate::doors::Doors;
 use crate::error::Explained;
 use crate::liveness::Liveness;
 use crate::meters::Meters;
@@ -39,6 +40,7 @@ pub(crate) struct Services {
     pub(crate) enlister: Enlister,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) data_dir: Arc<DataDir>,
+    pub(crate) doors: Arc<Doors>,
     pub(crate) meters: Meters,
     /// What the log cleaner has done.
     pub(crate) cleaner: Arc<CleanerMeters>,

@@ -3,6 +3,7 @@
 use crate::error::OpenError;
 use crate::id::NodeId;
 use crate::network::Network;
+use milena_disk::Health;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub struct NodeConfig {
     pub timers: Timers,
     /// The way to other nodes; `None` only where this node is and stays alone.
     pub network: Option<Arc<dyn Network>>,
+    /// Told of every write and flush of the Raft log while it is under way.
+    pub disk_health: Arc<Health>,
     /// sled's page cache in bytes. Its own default is 1 GiB.
     pub state_cache_bytes: u64,
     /// A log segment is closed when it is this long. Whole segments are deleted, so this is also
@@ -67,6 +70,7 @@ impl NodeConfig {
             initial_voters: BTreeSet::from([node_id]),
             timers: Timers::default(),
             network: None,
+            disk_health: Arc::default(),
             state_cache_bytes: 4 << 20,
             segment_bytes: 8 << 20,
             snapshot_bytes: 16 << 20,

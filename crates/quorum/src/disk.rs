@@ -7,6 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use milena_disk::{Health, Kind};
+
 /// A directory tree that survives a crash as far as it was synced.
 pub(crate) trait Disk: Send + Sync + 'static {
     /// Creates the directory and its parents; `false` if it exists.
@@ -39,8 +41,17 @@ pub(crate) trait DiskFile: Send + Sync {
     fn len(&self) -> io::Result<u64>;
 }
 
-/// The operating system's files.
-pub(crate) struct RealDisk;
+/// The operating system's files; what changes them is counted while it is under way.
+#[derive(Default)]
+pub(crate) struct RealDisk {
+    health: Arc<Health>,
+}
+
+impl RealDisk {
+    pub(crate) fn new(health: Arc<Health>) -> Self {
+        Self { health }
+    }
+}
 
 impl Disk for RealDisk {
     fn create_dir(&self, path: &Path) -> io::Result<bool> {
@@ -62,16 +73,19 @@ impl Disk for RealDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
-        Ok(Arc::new(RealFile(file)))
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        let file = self.health.during(Kind::Change, || options.open(path))?;
+        Ok(Arc::new(RealFile { file, health: Arc::clone(&self.health) }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(RealFile(fs::OpenOptions::new().read(true).write(true).open(path)?)))
+        let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
+        Ok(Arc::new(RealFile { file, health: Arc::clone(&self.health) }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
+        self.health.during(Kind::Change, || fs::rename(from, to))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -79,21 +93,25 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        fs::File::open(dir)?.sync_all()
+        let dir = fs::File::open(dir)?;
+        self.health.during(Kind::Sync, || dir.sync_all())
     }
 }
 
-struct RealFile(fs::File);
+struct RealFile {
+    file: fs::File,
+    health: Arc<Health>,
+}
 
 impl DiskFile for RealFile {
     fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, position)
+        self.health.during(Kind::Change, || self.file.write_all_at(bytes, position))
     }
 
     fn read_at(&self, position: u64, into: &mut [u8]) -> io::Result<usize> {
         let mut done = 0;
         while done < into.len() {
-            match self.0.read_at(&mut into[done..], position + done as u64) {
+            match self.file.read_at(&mut into[done..], position + done as u64) {
                 Ok(0) => break,
                 Ok(n) => done += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -104,15 +122,15 @@ impl DiskFile for RealFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.health.during(Kind::Sync, || self.file.sync_data())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.health.during(Kind::Change, || self.file.set_len(len))
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 }
 

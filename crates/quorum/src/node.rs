@@ -47,7 +47,8 @@ impl Node {
     /// Opens the directory: replays the log, opens the applied state. Nothing runs yet but the
     /// log's writer.
     pub async fn open(config: NodeConfig) -> Result<Node, OpenError> {
-        Node::open_on(Arc::new(RealDisk), config).await
+        let disk = RealDisk::new(Arc::clone(&config.disk_health));
+        Node::open_on(Arc::new(disk), config).await
     }
 
     pub(crate) async fn open_on(disk: Arc<dyn Disk>, config: NodeConfig) -> Result<Node, OpenError> {

@@ -33,7 +33,7 @@ struct Builder;
 impl StoreBuilder<Types, LogStore, Applier, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, LogStore, Applier), StorageError<Types>> {
         let dir = TempDir::new().unwrap();
-        let disk = Arc::new(RealDisk);
+        let disk = Arc::new(RealDisk::default());
         let group = GroupId::CLUSTER;
         let (wal, _) = Wal::open(disk.clone(), dir.path(), 4096).unwrap();
         let (state, _) = StateStore::open(&dir.path().join("state"), wal.identity(), 1 << 20).unwrap();

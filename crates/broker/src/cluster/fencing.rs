@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use milena_disk::STUCK;
 use milena_metadata::{Broker, BrokerEpoch, BrokerId, Image};
 use milena_peer::liveness::{Cause, Incarnation, PeerHealth, Verdict, Wants};
 
@@ -26,6 +27,8 @@ pub(crate) enum Why {
     Dead(Cause),
     /// The process that registered is not the one that answers.
     Replaced,
+    /// Its disk has stood still for so many milliseconds.
+    Stuck(u32),
 }
 
 impl std::fmt::Display for Why {
@@ -33,6 +36,7 @@ impl std::fmt::Display for Why {
         match self {
             Self::Dead(cause) => cause.fmt(f),
             Self::Replaced => f.write_str("the process that registered is not heard"),
+            Self::Stuck(ms) => write!(f, "its disk has not moved for {ms} ms"),
         }
     }
 }
@@ -59,6 +63,7 @@ impl Fencing {
         self.registered.retain(|id, _| image.broker(*id).is_some());
         self.fenced_at.retain(|id, _| image.broker(*id).is_some_and(|broker| broker.fenced));
         let mut actions = Vec::new();
+        let relieve_stuck = others_can_take_over(image, health);
         for broker in image.brokers() {
             let known = self.registered.entry(broker.id).or_insert((broker.epoch, now));
             if known.0 != broker.epoch {
@@ -71,7 +76,9 @@ impl Fencing {
             }
             let Some(peer) = health.get(&broker.id) else { continue };
             if !broker.fenced {
-                actions.extend(why_fence(broker, peer, age).map(|why| Action::Fence(broker.id, why)));
+                let stuck = || stuck(broker, peer).filter(|_| relieve_stuck);
+                let why = why_fence(broker, peer, age).or_else(stuck);
+                actions.extend(why.map(|why| Action::Fence(broker.id, why)));
             } else if self.is_back(broker, peer) {
                 actions.push(Action::Unfence(broker.id, broker.epoch));
             }
@@ -90,6 +97,7 @@ impl Fencing {
             && !broker.in_controlled_shutdown
             && peer.saying.broker_epoch == broker.epoch.0
             && peer.saying.wants == Wants::Unfenced
+            && peer.saying.disk_still_ms == 0
             && self.fenced_at.get(&broker.id).is_some_and(|index| peer.saying.applied >= *index)
     }
 }
@@ -106,6 +114,29 @@ fn why_fence(broker: &Broker, peer: &PeerHealth, age: Duration) -> Option<Why> {
         Verdict::Alive if !is_registered(broker, peer) && age > UNHEARD => Some(Why::Replaced),
         Verdict::Dead(_) | Verdict::Alive | Verdict::Unknown => None,
     }
+}
+
+/// A disk that stands still: who lives on it acknowledges nothing, and beats all the same (test id D8).
+fn stuck(broker: &Broker, peer: &PeerHealth) -> Option<Why> {
+    let ms = peer.saying.disk_still_ms;
+    let is_stuck = u128::from(ms) >= STUCK.as_millis();
+    (is_stuck && peer.verdict == Verdict::Alive && is_registered(broker, peer)).then_some(Why::Stuck(ms))
+}
+
+/// Whether a broker whose disk stands still is replaced by better ones: at least as many disks move as do not. Where
+/// all share one disk, or one hypervisor, relieving them in turn would only make it worse.
+fn others_can_take_over(image: &Image, health: &BTreeMap<BrokerId, PeerHealth>) -> bool {
+    let (mut moving, mut still) = (0, 0);
+    for broker in image.live_brokers() {
+        let Some(peer) = health.get(&broker.id).filter(|peer| peer.verdict == Verdict::Alive) else {
+            continue;
+        };
+        match peer.saying.disk_still_ms {
+            0 => moving += 1,
+            _ => still += 1,
+        }
+    }
+    moving >= still
 }
 
 #[cfg(test)]
@@ -138,7 +169,7 @@ mod tests {
     }
 
     fn peer(incarnation: u8, verdict: Verdict, wants: Wants, applied: u64) -> BTreeMap<BrokerId, PeerHealth> {
-        let saying = Saying { broker_epoch: EPOCH.0, applied, wants };
+        let saying = Saying { broker_epoch: EPOCH.0, applied, wants, disk_still_ms: 0 };
         let incarnation = (incarnation > 0).then_some(Incarnation([incarnation; 16]));
         BTreeMap::from([(OTHER, PeerHealth { incarnation, saying, verdict, ..PeerHealth::default() })])
     }
@@ -187,6 +218,50 @@ mod tests {
             fencing.fenced_at.insert(OTHER, 7);
             fencing.registered.insert(OTHER, (EPOCH, Duration::ZERO));
             assert_eq!(fencing.actions(&image, &health, Duration::ZERO), want, "{health:?}");
+        }
+    }
+
+    /// What is done when brokers 1, 2, .. say that their disks have stood still for so long.
+    fn fenced_for(still: &[u32]) -> Vec<Action> {
+        let (mut all, mut health) = (Image::default(), BTreeMap::new());
+        for (at, disk_still_ms) in still.iter().enumerate() {
+            let id = BrokerId(at as i32 + 1);
+            let mut one = image(false, false).broker(OTHER).map(|one| Broker::clone(one)).unwrap();
+            (one.id, one.epoch) = (id, BrokerEpoch(7 + at as i64));
+            all.apply(7 + at as u64, &Record::BrokerRegistered(one));
+            let mut peer = peer(2, Verdict::Alive, Wants::Unfenced, 7).remove(&OTHER).unwrap();
+            peer.saying.disk_still_ms = *disk_still_ms;
+            health.insert(id, peer);
+        }
+        Fencing::default().actions(&all, &health, Duration::ZERO)
+    }
+
+    #[test]
+    fn broker_whose_disk_is_stuck_is_fenced_if_others_are_not() {
+        let fence = |id, ms| Action::Fence(BrokerId(id), Why::Stuck(ms));
+        for (still, want) in [
+            (vec![0, 300, 0], vec![fence(2, 300)]),
+            (vec![0, 200, 0], vec![]),
+            (vec![0, 900], vec![fence(2, 900)]),
+            // It would be no better elsewhere.
+            (vec![100, 300, 0], vec![]),
+            (vec![300, 300, 300], vec![]),
+            (vec![0, 300, 0, 400, 0], vec![fence(2, 300), fence(4, 400)]),
+            (vec![900], vec![]),
+        ] {
+            assert_eq!(fenced_for(&still), want, "{still:?}");
+        }
+    }
+
+    #[test]
+    fn broker_stays_fenced_until_its_disk_has_moved_for_a_while() {
+        let mut health = peer(2, Verdict::Alive, Wants::Unfenced, 7);
+        for (disk_still_ms, want) in [(300, vec![]), (0, vec![Action::Unfence(OTHER, EPOCH)])] {
+            health.get_mut(&OTHER).unwrap().saying.disk_still_ms = disk_still_ms;
+            let mut fencing = Fencing::default();
+            fencing.fenced_at.insert(OTHER, 7);
+            fencing.registered.insert(OTHER, (EPOCH, Duration::ZERO));
+            assert_eq!(fencing.actions(&image(true, false), &health, Duration::ZERO), want);
         }
     }
 

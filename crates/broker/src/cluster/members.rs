@@ -49,7 +49,7 @@ pub(crate) async fn change(group: &GroupHandle, addresses: &Addresses, change: O
             true if voters.is_empty() => return Outcome::Refused("the last voter cannot be removed".into()),
             // Its successor does it, so that the group is not without a leader until somebody misses one.
             true if node == group.node_id().0 => {
-                departure::transfer(group).await;
+                departure::transfer(group, |_| true).await;
                 return Outcome::NotLeader(NotLeader::default());
             }
             true if is_silent(&status, NodeId(node)) => group.change_voters(voters).await,

@@ -106,6 +106,11 @@ impl Liveness {
         self.peers.lease()
     }
 
+    /// For how long the disk has stood still, in milliseconds.
+    pub(crate) fn stands_still(&self, ms: u32) {
+        self.peers.say(|saying| saying.disk_still_ms = ms);
+    }
+
     /// The broker is leaving: should it be fenced, it is not to come back.
     pub(crate) fn leave(&self) {
         self.peers.say(|saying| saying.wants = Wants::Shutdown);

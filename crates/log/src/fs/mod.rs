@@ -4,6 +4,7 @@
 
 mod memory;
 mod real;
+mod watched;
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 pub use memory::{Fault, MemoryFs};
 pub use real::RealFs;
+pub use watched::WatchedFs;
 
 /// A file system: everything that names a path.
 pub trait FileSystem: Debug + Send + Sync {

@@ -29,6 +29,8 @@ pub struct Saying {
     pub applied: u64,
     /// What it wants of the controller.
     pub wants: Wants,
+    /// For how long its disk has stood still, in milliseconds; zero while it moves.
+    pub disk_still_ms: u32,
 }
 
 /// A peer as this node knows it.
@@ -172,8 +174,12 @@ impl Board {
             }
             sightings.insert(node, sighting);
         }
-        let saying =
-            Saying { broker_epoch: beat.broker_epoch, applied: beat.applied, wants: wants_from(beat.wants) };
+        let saying = Saying {
+            broker_epoch: beat.broker_epoch,
+            applied: beat.applied,
+            wants: wants_from(beat.wants),
+            disk_still_ms: beat.disk_still_ms,
+        };
         let heard = Heard {
             incarnation,
             saying,
@@ -210,6 +216,7 @@ impl Board {
             broker_epoch: state.saying.broker_epoch,
             applied: state.saying.applied,
             wants: message::wants_to(state.saying.wants),
+            disk_still_ms: state.saying.disk_still_ms,
             sent_us: micros(now),
             echo: heard.map(|heard| proto::Echo {
                 incarnation: incarnation_to(Some(heard.incarnation)),
