@@ -207,3 +207,161 @@ impl milena_txn::Changes for Pairs<'_> {
         self.0.remove(key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use milena_group::{CommitInTransaction, OffsetToCommit, TopicId};
+    use milena_txn::{CommitOffsets, EndTransaction, InitProducerId, Partitions, ProducerIdAndEpoch, State};
+
+    use super::*;
+
+    const PRODUCER: ProducerIdAndEpoch = ProducerIdAndEpoch { producer_id: 7, epoch: 0 };
+    const TOPIC: TopicId = TopicId([1; 16]);
+
+    /// A machine, and the pairs as its store has them.
+    #[derive(Default)]
+    struct Lab {
+        state: CoordinationState,
+        pairs: BTreeMap<Bytes, Bytes>,
+        index: u64,
+    }
+
+    impl Lab {
+        fn apply(&mut self, command: &Command) -> Decided {
+            let mut bytes = vec![TRANSACTION];
+            bytes.extend(command.encode());
+            self.index += 1;
+            let mut changes = Changes::default();
+            CoordinationMachine::new(self.state.clone()).apply(self.index, &bytes.into(), &mut changes);
+            for (key, value) in changes.take() {
+                match value {
+                    Some(value) => self.pairs.insert(key, value),
+                    None => self.pairs.remove(&key),
+                };
+            }
+            match self.state.answers.take(self.index) {
+                Some(Applied::Transaction(decided)) => decided,
+                _ => panic!("no answer to {command:?}"),
+            }
+        }
+
+        fn restored(&self) -> CoordinationState {
+            let state = CoordinationState::default();
+            let mut pairs = self.pairs.clone().into_iter();
+            CoordinationMachine::new(state.clone()).restore(&mut pairs);
+            state
+        }
+    }
+
+    fn init() -> Command {
+        Command::InitProducerId(InitProducerId {
+            transactional_id: "x".into(),
+            now_ms: 1,
+            timeout_ms: 60_000,
+            expected: None,
+            fresh_producer_id: PRODUCER.producer_id,
+        })
+    }
+
+    fn commit_offset(offset: i64) -> Command {
+        let commit = CommitInTransaction {
+            group: "g".into(),
+            member_id: String::new(),
+            instance_id: None,
+            generation: -1,
+            producer_id: PRODUCER.producer_id,
+            producer_epoch: PRODUCER.epoch,
+            offsets: vec![OffsetToCommit {
+                topic_id: TOPIC,
+                topic: "t".into(),
+                partition: 0,
+                offset,
+                leader_epoch: -1,
+                metadata: String::new(),
+            }],
+        };
+        let (command, _) = milena_group::Command::commit_in_transaction(commit, 2, 4096);
+        Command::CommitOffsets(CommitOffsets {
+            transactional_id: "x".into(),
+            now_ms: 2,
+            producer: PRODUCER,
+            group: "g".into(),
+            adds_group: true,
+            group_command: command.encode().into(),
+        })
+    }
+
+    fn end(commit: bool) -> Command {
+        Command::EndTransaction(EndTransaction {
+            transactional_id: "x".into(),
+            now_ms: 3,
+            producer: PRODUCER,
+            commit,
+            bumps: true,
+            fresh_producer_id: None,
+        })
+    }
+
+    fn offset(state: &CoordinationState) -> Option<i64> {
+        state.groups.read().unwrap().offset("g", TOPIC, 0).map(|it| it.offset)
+    }
+
+    #[test]
+    fn offsets_of_a_transaction_are_settled_by_the_entry_that_decides_it() {
+        for (commit, expected) in [(true, Some(42)), (false, None)] {
+            let mut lab = Lab::default();
+            lab.apply(&init());
+            assert_eq!(lab.apply(&commit_offset(42)).offsets, Some(Ok(())));
+            assert_eq!(offset(&lab.state), None);
+            assert!(lab.state.groups.read().unwrap().has_pending("g", TOPIC, 0));
+            lab.apply(&end(commit));
+            assert_eq!(offset(&lab.state), expected, "commit={commit}");
+            assert!(!lab.state.groups.read().unwrap().has_pending("g", TOPIC, 0));
+        }
+    }
+
+    #[test]
+    fn offsets_of_a_fenced_producer_reach_no_group() {
+        let mut lab = Lab::default();
+        lab.apply(&init());
+        // The same transactional id again: its epoch is 1 now.
+        lab.apply(&init());
+        let decided = lab.apply(&commit_offset(42));
+        let refused = milena_txn::Answer::OffsetsAdmitted(Err(milena_txn::Refusal::ProducerFenced));
+        assert_eq!((decided.answer, decided.offsets), (refused, None));
+        assert!(!lab.state.groups.read().unwrap().contains("g"));
+    }
+
+    #[test]
+    fn both_machines_come_back_from_the_same_pairs() {
+        let mut lab = Lab::default();
+        lab.apply(&init());
+        lab.apply(&commit_offset(42));
+        let restored = lab.restored();
+        assert!(restored.groups.read().unwrap().has_pending("g", TOPIC, 0));
+        assert_eq!(*restored.transactions.read().unwrap(), *lab.state.transactions.read().unwrap());
+        lab.apply(&end(true));
+        assert_eq!(offset(&lab.restored()), Some(42));
+        let state =
+            |state: CoordinationState| state.transactions.read().unwrap().find("x").map(|it| it.state());
+        assert_eq!(state(lab.restored()), Some(State::CompleteCommit));
+    }
+
+    #[tokio::test]
+    async fn a_decision_with_partitions_makes_markers_due() {
+        let mut lab = Lab::default();
+        lab.state.due.open();
+        lab.apply(&init());
+        let partitions: Partitions = [(milena_txn::TopicId([1; 16]), "t", 0)].into_iter().collect();
+        lab.apply(&Command::AddPartitions(milena_txn::AddPartitions {
+            transactional_id: "x".into(),
+            now_ms: 2,
+            producer: PRODUCER,
+            partitions,
+        }));
+        lab.apply(&end(true));
+        assert_eq!(lab.state.due.take().await, ["x".to_owned()].into());
+    }
+}

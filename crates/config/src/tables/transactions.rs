@@ -15,13 +15,13 @@ settings! { BrokerConfig part 5 TRANSACTIONS:
     transaction_state_log_load_buffer_size: "transaction.state.log.load.buffer.size", Int = 5_242_880, AtLeast(1), ReadOnly,
         Accepted("a coordinator's state is always loaded");
     /// Longest transaction time-out a producer may ask for.
-    transaction_max_timeout_ms: "transaction.max.timeout.ms", Int = 900_000, AtLeast(1), ReadOnly, Later;
+    transaction_max_timeout_ms: "transaction.max.timeout.ms", Int = 900_000, AtLeast(1), ReadOnly, Now;
     /// How long an idle transactional id is remembered.
-    transactional_id_expiration_ms: "transactional.id.expiration.ms", Int = 604_800_000, AtLeast(1), ReadOnly, Later;
+    transactional_id_expiration_ms: "transactional.id.expiration.ms", Int = 604_800_000, AtLeast(1), ReadOnly, Now;
     /// How often transactions past their time-out are aborted.
-    transaction_abort_timed_out_transaction_cleanup_interval_ms: "transaction.abort.timed.out.transaction.cleanup.interval.ms", Int = 10_000, AtLeast(1), ReadOnly, Later;
+    transaction_abort_timed_out_transaction_cleanup_interval_ms: "transaction.abort.timed.out.transaction.cleanup.interval.ms", Int = 10_000, AtLeast(1), ReadOnly, Now;
     /// How often forgotten transactional ids are looked for.
-    transaction_remove_expired_transaction_cleanup_interval_ms: "transaction.remove.expired.transaction.cleanup.interval.ms", Int = 3_600_000, AtLeast(1), ReadOnly, Later;
+    transaction_remove_expired_transaction_cleanup_interval_ms: "transaction.remove.expired.transaction.cleanup.interval.ms", Int = 3_600_000, AtLeast(1), ReadOnly, Now;
     /// Have the coordinator confirm that a partition belongs to the transaction before it is written.
     transaction_partition_verification_enable: "transaction.partition.verification.enable", Boolean = true, Any, ClusterWide, Later;
     /// Let an outside coordinator decide transactions.

@@ -23,7 +23,7 @@ pub static SUPPORTED: &[Feature] = &[
     Feature { name: "group.version", min: 0, max: 0, initial: 0 },
     // 30 is 4.3-IV0.
     Feature { name: "metadata.version", min: 30, max: 30, initial: 30 },
-    Feature { name: "transaction.version", min: 0, max: 0, initial: 0 },
+    Feature { name: "transaction.version", min: 0, max: 2, initial: 2 },
 ];
 
 /// Gives the cluster its id and its features' first levels. Does nothing to a cluster that has an id.
