@@ -1,6 +1,7 @@
 //! What compaction keeps, drops and never touches.
 
-use milena_log::{LastShutdown, Log, LogConfig};
+use milena_log::fs::{Fault, FileSystem};
+use milena_log::{CleaningError, LastShutdown, Log, LogConfig};
 use milena_records::{Compression, Offset, TransactionResult};
 
 use crate::compacted::*;
@@ -342,4 +343,79 @@ fn an_idle_log_is_closed_for_compaction_when_its_oldest_record_is_too_old() {
     assert!(log.roll_for_compaction(50, 51).unwrap());
     assert!(!log.roll_for_compaction(50, 1_000).unwrap(), "nothing in it");
     assert_eq!(log.cleanable(Offset(1), 0, 0).end, Offset(1));
+}
+
+/// Several groups, transactions, tombstones, a producer's empty batch.
+fn worth_cleaning(rig: &Rig) -> Log {
+    let mut log = rig.create().unwrap();
+    rig.fs.sync_dir(std::path::Path::new("/")).unwrap();
+    for round in 0..12 {
+        let value = format!("{round}").repeat(40);
+        put(&mut log, &[("a", Some(&value)), (&format!("k{round}"), Some(&value))]);
+        put_by(
+            &mut log,
+            &[("b", Some(&value)), (&format!("k{}", (round + 5) % 12), None)],
+            &Transactional { id: 7, epoch: 0, sequence: 2 * round },
+        );
+        let result = if round % 3 == 0 { TransactionResult::Abort } else { TransactionResult::Commit };
+        append_marker(&mut log, 7, result);
+        rolled(&mut log);
+    }
+    log.flush().unwrap();
+    log
+}
+
+#[test]
+fn whatever_change_a_crash_interrupts_the_log_reads_the_same() {
+    let config = || LogConfig { segment_bytes: 1200, ..small() };
+    let how = Cleaning { now_ms: 5, ..Cleaning::default() };
+    let (changes, want, groups) = {
+        let rig = Rig::new(config());
+        let mut log = worth_cleaning(&rig);
+        let (before, want) = (rig.fs.changes(), latest(&log));
+        let segments = log.segment_count();
+        clean(&mut log, &how).unwrap();
+        assert_eq!(latest(&log), want);
+        assert!(log.segment_count() < segments);
+        (rig.fs.changes() - before, want, log.segment_count() - 1)
+    };
+    assert!(groups > 2 && changes > 40, "{groups} groups, {changes} changes");
+    for nth in 0..changes {
+        for power in [false, true] {
+            let rig = Rig::new(config());
+            let mut log = worth_cleaning(&rig);
+            let end = log.log_end();
+            rig.fs.fail_at(nth, Fault::Crash { after_bytes: 100 });
+            assert!(clean(&mut log, &how).is_err());
+            drop(log);
+            let shutdown = if power {
+                rig.fs.lose_power(|_, synced, _| synced);
+                LastShutdown::Unclean
+            } else {
+                rig.fs.restart();
+                LastShutdown::ProcessCrash
+            };
+            let what = format!("change {nth}, power {power}");
+            let (mut log, _) =
+                rig.open(&options(shutdown, end.0)).unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_eq!((log.log_end(), latest(&log)), (end, want.clone()), "{what}");
+            assert!(!names(&rig).iter().any(|it| it.ends_with("swap") || it.ends_with("cleaned")), "{what}");
+            check_times(&log);
+            clean(&mut log, &how).unwrap();
+            assert_eq!(latest(&log), want, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_fails_the_cleaning_and_nothing_else() {
+    let rig = Rig::new(LogConfig { segment_bytes: 1200, ..small() });
+    let mut log = worth_cleaning(&rig);
+    let (want, before) = (latest(&log), names(&rig));
+    rig.fs.fail_at(3, Fault::Torn { kind: std::io::ErrorKind::StorageFull, after_bytes: 10 });
+    let CleaningError::Fault(error) = clean(&mut log, &Cleaning::default()).unwrap_err() else { panic!() };
+    assert!(error.is_full(), "{error}");
+    assert_eq!((latest(&log), names(&rig)), (want.clone(), before));
+    clean(&mut log, &Cleaning::default()).unwrap();
+    assert_eq!(latest(&log), want);
 }
