@@ -19,6 +19,8 @@ pub struct LogConfig {
     pub retention_bytes: i64,
     /// `file.delete.delay.ms`: how long a removed segment stays on disk as `.deleted`.
     pub file_delete_delay_ms: i64,
+    /// `preallocate`: a new segment's whole size is reserved on disk, and what is left of it given back when it is closed.
+    pub preallocate: bool,
     /// Whether `cleanup.policy` has `delete`; without it neither time nor size removes segments.
     pub delete: bool,
 }
@@ -35,6 +37,7 @@ impl Default for LogConfig {
             retention_ms: 7 * 24 * 3_600_000,
             retention_bytes: -1,
             file_delete_delay_ms: 60_000,
+            preallocate: false,
             delete: true,
         }
     }

@@ -68,7 +68,14 @@ impl Log {
     ) -> Result<Self, Error> {
         storage.fs.create_dir(dir).map_err(Error::io("create", dir))?;
         let place = Place { storage, dir };
-        let segment = fill_directory(place, topic_id, now_ms).inspect_err(|_| {
+        let fill = || {
+            let segment = fill_directory(place, topic_id, now_ms)?;
+            if config.preallocate {
+                segment.reserve(place, config.segment_bytes)?;
+            }
+            Ok(segment)
+        };
+        let segment = fill().inspect_err(|_| {
             // Or the next attempt would find it there. What cannot be removed is known by its missing id.
             let _ = storage.fs.remove_dir_all(dir);
         })?;
@@ -208,6 +215,9 @@ impl Log {
         self.save_epochs(Durability::Later)?;
         let place = Place { storage: &self.storage, dir: &self.dir };
         let active = self.segments.last_mut().expect("never empty");
+        if self.config.preallocate {
+            active.give_back(place)?;
+        }
         if active.seal(place)? {
             self.flush.lock().expect("no panic while the lock is held").sealed.push(active.base_offset);
         }
@@ -234,7 +244,12 @@ impl Log {
         let active = self.segments.last_mut().expect("never empty");
         active.seal(place)?;
         let sealed = active.base_offset;
-        self.segments.push(Segment::create(place, base, now_ms)?);
+        let segment = Segment::create(place, base, now_ms)?;
+        if self.config.preallocate {
+            active.give_back(place)?;
+            segment.reserve(place, self.config.segment_bytes)?;
+        }
+        self.segments.push(segment);
         let mut flush = self.flush.lock().expect("no panic while the lock is held");
         if !flush.sealed.contains(&sealed) {
             flush.sealed.push(sealed);

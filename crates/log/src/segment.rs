@@ -304,6 +304,18 @@ impl Segment {
         Ok(())
     }
 
+    /// Reserves room for `bytes` of batches.
+    pub fn reserve(&self, place: Place<'_>, bytes: u32) -> Result<(), Error> {
+        let reserved = self.log_file(place)?.reserve(u64::from(bytes));
+        reserved.map_err(Error::io("reserve room for", &place.path(self.base_offset, LOG)))
+    }
+
+    /// Gives back room that was reserved and is not needed.
+    pub fn give_back(&self, place: Place<'_>) -> Result<(), Error> {
+        let cut = self.log_file(place)?.set_len(self.size);
+        cut.map_err(Error::io("cut", &place.path(self.base_offset, LOG)))
+    }
+
     /// Closes what is open.
     pub fn forget(&self, storage: &Storage) {
         for (key, _) in self.keys() {

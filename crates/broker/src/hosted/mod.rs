@@ -256,6 +256,7 @@ pub(crate) fn log_config(topic: &TopicConfig) -> milena_log::LogConfig {
         retention_ms: topic.retention_ms(),
         retention_bytes: topic.retention_bytes(),
         file_delete_delay_ms: topic.file_delete_delay_ms(),
+        preallocate: topic.preallocate(),
         delete: topic.deletes(),
     }
 }

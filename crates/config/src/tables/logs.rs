@@ -66,7 +66,7 @@ settings! { BrokerConfig part 2 LOGS:
     /// How long a deleted file stays on disk under its `.deleted` name.
     log_segment_delete_delay_ms: "log.segment.delete.delay.ms", Long = 60_000, AtLeast(0), ClusterWide, Now;
     /// Reserve a segment's whole size on disk when it is created.
-    log_preallocate: "log.preallocate", Boolean = false, Any, ClusterWide, Later;
+    log_preallocate: "log.preallocate", Boolean = false, Any, ClusterWide, Now;
     /// Who stamps a record's time, for topics that do not say.
     log_message_timestamp_type: "log.message.timestamp.type", Text = "CreateTime",
         OneOf(&["CreateTime", "LogAppendTime"]), ClusterWide, Now;

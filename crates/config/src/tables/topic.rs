@@ -73,7 +73,7 @@ settings! { TopicConfig part 0 TOPIC:
     /// counts as the replication factor.
     min_insync_replicas: "min.insync.replicas", Int = 1, AtLeast(1), Resource(&[same("min.insync.replicas")]), Now;
     /// Reserve a segment's whole size on disk when it is created.
-    preallocate: "preallocate", Boolean = false, Any, Resource(&[same("log.preallocate")]), Later;
+    preallocate: "preallocate", Boolean = false, Any, Resource(&[same("log.preallocate")]), Now;
     /// Keep older segments in tiered storage.
     remote_storage_enable: "remote.storage.enable", Boolean = false, Any, Resource(&[]), Later;
     /// With tiered storage: copy no further segments.

@@ -18,6 +18,10 @@ use crate::storage::Storage;
 /// swap counts.
 pub(crate) const CLEANED_FILES: [&str; 3] = [LOG, INDEX, TIME_INDEX];
 
+/// Bytes after which what is written is synced: a gigabyte at once would hold up everybody else's syncs, and look like
+/// a disk that hangs.
+const SYNC_BYTES: usize = 16 << 20;
+
 /// A segment being written.
 #[derive(Debug)]
 pub(crate) struct CleanedSegment {
@@ -28,6 +32,7 @@ pub(crate) struct CleanedSegment {
     /// Batches not written yet.
     buffer: Vec<u8>,
     buffer_bytes: usize,
+    unsynced: usize,
     /// Its files have got other names, and are no longer to be removed.
     pub taken: bool,
 }
@@ -50,6 +55,7 @@ impl CleanedSegment {
             files,
             buffer: Vec::with_capacity(buffer_bytes),
             buffer_bytes,
+            unsynced: 0,
             taken: false,
         })
     }
@@ -114,7 +120,12 @@ impl CleanedSegment {
         let position = self.segment.size - self.buffer.len() as u64;
         write_all_at(&*self.files[0], &mut [IoSlice::new(&self.buffer)], position)
             .map_err(Error::io("write", &self.paths[0]))?;
+        self.unsynced += self.buffer.len();
         self.buffer.clear();
+        if self.unsynced >= SYNC_BYTES {
+            self.files[0].sync().map_err(Error::io("sync", &self.paths[0]))?;
+            self.unsynced = 0;
+        }
         Ok(())
     }
 

@@ -45,6 +45,8 @@ struct State {
     names: BTreeMap<PathBuf, u64>,
     durable_names: BTreeMap<PathBuf, u64>,
     locked: BTreeSet<PathBuf>,
+    /// Bytes reserved, by file.
+    reserved: BTreeMap<u64, u64>,
     now_ms: i64,
     boot: u64,
     changes: u64,
@@ -143,6 +145,12 @@ impl MemoryFs {
         };
         change(data);
         durable.clone_from(data);
+    }
+
+    /// Bytes reserved for a file beyond what was cut off since.
+    pub fn reserved(&self, path: &Path) -> u64 {
+        let state = self.lock();
+        state.names.get(path).and_then(|inode| state.reserved.get(inode)).copied().unwrap_or(0)
     }
 
     /// A file's content.
@@ -418,6 +426,13 @@ impl File for MemoryFile {
         error.map_or(Ok(bytes.len()), Err)
     }
 
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        let mut state = MemoryFs::lock(&self.fs);
+        state.change_whole()?;
+        state.reserved.insert(self.inode, len);
+        Ok(())
+    }
+
     fn set_modified(&self, time_ms: i64) -> io::Result<()> {
         let mut state = MemoryFs::lock(&self.fs);
         state.alive()?;
@@ -430,6 +445,7 @@ impl File for MemoryFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = MemoryFs::lock(&self.fs);
         state.change_whole()?;
+        state.reserved.remove(&self.inode);
         let now = state.now_ms;
         if let Some(Inode::File { data, modified_ms, .. }) = state.inodes.get_mut(&self.inode) {
             data.resize(len as usize, 0);

@@ -52,6 +52,9 @@ pub trait File: Debug + Send + Sync {
     fn write_at(&self, pieces: &[IoSlice<'_>], position: u64) -> io::Result<usize>;
     /// Cuts the file to `len` bytes, or extends it with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Reserves room on the disk for the first `len` bytes. The length stays what it is; [`File::set_len`] gives back what
+    /// is reserved behind it. Does nothing where the file system cannot.
+    fn reserve(&self, len: u64) -> io::Result<()>;
     /// Makes content and length durable.
     fn sync(&self) -> io::Result<()>;
     /// Length in bytes.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{FlockOperation, flock, syncfs};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, syncfs};
+use rustix::io::Errno;
 
 use super::{Entry, File, FileSystem, Open, Stat};
 
@@ -93,6 +94,13 @@ impl File for std::fs::File {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         Self::set_len(self, len)
+    }
+
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        match fallocate(self, FallocateFlags::KEEP_SIZE, 0, len) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            reserved => Ok(reserved?),
+        }
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -96,6 +96,10 @@ impl File for WatchedFile {
         self.health.during(Kind::Sync, || self.file.sync())
     }
 
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        self.health.during(Kind::Change, || self.file.reserve(len))
+    }
+
     fn set_modified(&self, modified_ms: i64) -> io::Result<()> {
         self.health.during(Kind::Change, || self.file.set_modified(modified_ms))
     }

@@ -447,3 +447,19 @@ fn epochs_are_assigned_by_leaders_and_by_batches() {
     let epochs: Vec<_> = log.epochs().entries().iter().map(|it| (it.epoch.0, it.start_offset.0)).collect();
     assert_eq!(epochs, [(0, 0), (5, 10)]);
 }
+
+#[test]
+fn a_preallocated_segment_has_its_room_until_it_is_closed() {
+    let rig = Rig::new(LogConfig { preallocate: true, ..small() });
+    let mut log = rig.create().unwrap();
+    let first = Path::new(DIR).join("00000000000000000000.log");
+    assert_eq!(rig.fs.reserved(&first), 2000);
+    log.append(&[batch(0, 5, 10, 0)], 0).unwrap();
+    let content = rig.fs.content(&first).unwrap().len();
+    assert!(content < 500, "no zeros behind what was written");
+    log.roll(0).unwrap();
+    let second = Path::new(DIR).join("00000000000000000005.log");
+    assert_eq!((rig.fs.reserved(&first), rig.fs.reserved(&second)), (0, 2000));
+    log.close(&[]).unwrap();
+    assert_eq!(rig.fs.reserved(&second), 0);
+}
