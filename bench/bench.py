@@ -17,6 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests"))
 
 import cluster  # noqa: E402
 import single  # noqa: E402
+import transactions  # noqa: E402
 from harness.broker import REPO  # noqa: E402
 from table import Bench  # noqa: E402
 
@@ -26,14 +27,15 @@ def main():
     parser.add_argument("driver")
     parser.add_argument("--quick", action="store_true", help="one round of each, less data")
     parser.add_argument("--cluster", action="store_true", help="three brokers on each side instead of one, replication factor 3, acks=all")
-    parser.add_argument("--only", help="only measures whose name begins so: start, idle, produce, 'produce 1024 none', latency, end to end, commits, flush")
+    parser.add_argument("--transactions", action="store_true", help="one broker on each side: transactions, the cleaner, many producer ids")
+    parser.add_argument("--only", help="only measures whose name begins so: start, idle, produce, 'produce 1024 none', latency, end to end, commits, flush; transactions, cleaner, producer ids")
     parser.add_argument("--out", default=str(REPO / "target/bench.json"))
     arguments = parser.parse_args()
     bench = Bench(arguments.driver, arguments)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="milena-bench-"))
     bench.head()
     try:
-        (cluster if arguments.cluster else single).run(bench, folder)
+        (cluster if arguments.cluster else transactions if arguments.transactions else single).run(bench, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     out = pathlib.Path(arguments.out)

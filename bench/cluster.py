@@ -4,6 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import measures
+import transactions
 from harness.broker import Broker
 from harness.wire import Peer, Refused
 from host import cpu_seconds, memory_mib
@@ -79,6 +80,7 @@ def run(bench, folder):
             measures.paced(bench, sides, "end-to-end", "end to end", PARTITIONS, 3, "all")
         if bench.wanted("commits"):
             measures.offset_commits(bench, sides)
+        transactions.load(bench, sides, replicas=3)
         bench.add("resident memory, highest, sum of three", "MiB", {side.kind: [memory_mib(side, "VmHWM")] for side in sides})
 
 

@@ -18,6 +18,7 @@ TARGETS = {
     "produce latency p99": 3,
     "produce latency p99.9": 3,
     "send and flush": 2,
+    "transactions": 2,
 }
 
 

@@ -21,11 +21,13 @@ pub fn assigned(
     bootstrap: &str,
     topic: &str,
     from: From,
+    isolation: &str,
 ) -> Result<BaseConsumer, Box<dyn std::error::Error + Send + Sync>> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("group.id", "bench")
         .set("enable.auto.commit", "false")
+        .set("isolation.level", isolation)
         .set("fetch.wait.max.ms", "500")
         .set("queued.min.messages", "1000000")
         .create()?;
@@ -47,7 +49,7 @@ pub fn assigned(
 pub fn consume(bootstrap: &str, topic: &str, options: &Options) -> Outcome {
     let count: u64 = options.number("count", 100_000)?;
     let (began, cpu) = (Instant::now(), own_cpu_seconds());
-    let consumer = assigned(bootstrap, topic, From::Beginning)?;
+    let consumer = assigned(bootstrap, topic, From::Beginning, options.text("isolation", "read_committed"))?;
     let (mut read, mut bytes) = (0_u64, 0_u64);
     while read < count {
         if began.elapsed() > Duration::from_secs(120) {

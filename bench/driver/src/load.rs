@@ -72,8 +72,12 @@ fn send(
         .set("queue.buffering.max.messages", "500000")
         .create_with_context(tally.clone())?;
     producer.client().fetch_metadata(Some(topic), Duration::from_secs(20))?;
+    let keys: usize = options.number("keys", 0)?;
     for i in 0..count {
-        let mut record = BaseRecord::<(), [u8]>::to(topic).payload(&payloads[i % payloads.len()]);
+        // Spread by a large prime, so that no two neighbours of the log have neighbouring keys.
+        let key = (keys > 0).then(|| (i * 1_000_003 % keys).to_string());
+        let mut record = BaseRecord::<str, [u8]>::to(topic).payload(&payloads[i % payloads.len()]);
+        record.key = key.as_deref();
         loop {
             match producer.send(record) {
                 Ok(()) => break,

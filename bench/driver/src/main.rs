@@ -7,9 +7,11 @@
 //! driver latency    BOOTSTRAP TOPIC [KEY=VALUE]...   librdkafka, a record at each tick of a clock, no linger
 //! driver end-to-end BOOTSTRAP TOPIC [KEY=VALUE]...   the same, measured at a consumer of the same process
 //! driver commits    BOOTSTRAP TOPIC [KEY=VALUE]...   offset commits, each of one partition
+//! driver transactions BOOTSTRAP TOPIC [KEY=VALUE]... librdkafka, transactions as full as they get
 //! ```
-//! Keys: `size`, `codec`, `count`, `acks`, `producers` (librdkafka instances at once), `batch` (bytes), `rate` (a second),
-//! `seconds`, `connections`. Each command prints one JSON object.
+//! Keys: `size`, `codec`, `count`, `keys` (different ones; none if 0), `acks`, `producers` (librdkafka instances at once), `batch` (bytes), `rate` (a second),
+//! `seconds`, `connections`, `every` (milliseconds of a transaction, 0 for none), `records` (in a transaction at most),
+//! `idempotence`, `linger`, `isolation`. Each command prints one JSON object.
 
 mod commits;
 mod connection;
@@ -18,6 +20,7 @@ mod load;
 mod options;
 mod paced;
 mod ready_made;
+mod transactions;
 
 use options::Options;
 use serde_json::Value;
@@ -48,6 +51,7 @@ fn run(words: &[&str]) -> Outcome {
         "latency" => paced::latency(bootstrap, topic, &options),
         "end-to-end" => paced::end_to_end(bootstrap, topic, &options),
         "commits" => commits::commit(bootstrap, topic, &options),
+        "transactions" => transactions::transact(bootstrap, topic, &options),
         _ => Err(format!("{command}: no such command").into()),
     }
 }

@@ -125,7 +125,7 @@ pub fn end_to_end(bootstrap: &str, topic: &str, options: &Options) -> Outcome {
     let cpu = own_cpu_seconds();
     let paced = Paced::new(bootstrap, options)?;
     let (began, count) = (paced.began, paced.count as usize);
-    let consumer = assigned(bootstrap, topic, From::End)?;
+    let consumer = assigned(bootstrap, topic, From::End, "read_committed")?;
     // Its connections are there only after a first fetch.
     consumer.poll(Duration::from_millis(1_500));
     let reader = std::thread::spawn(move || {

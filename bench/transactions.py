@@ -1,0 +1,187 @@
+"""Exactly once: what transactions cost beside none, and how fast they are read, restarted and cleaned up after."""
+
+import concurrent.futures
+import time
+
+import single
+from harness.broker import Broker
+from harness.wire import Peer, batch, create_topic, produce, produce_fields
+from host import back_memory, cpu_seconds, memory_mib
+from table import TARGETS
+
+PARTITIONS = 4
+GIB = float(1 << 30)
+
+# What the load does, and what its row is called.
+LOADS = {
+    "neither idempotent nor transactional": {"every": 0, "idempotence": "false"},
+    "idempotent": {"every": 0},
+    "transactions of 100 ms": {"every": 100},
+    "transactions of 10 ms": {"every": 10, "linger": 0},
+    "transactions of one record": {"every": 1000, "records": 1, "linger": 0},
+}
+
+
+def run(bench, folder):
+    settings = {"log.cleaner.backoff.ms": 200, "log.retention.check.interval.ms": 1000}
+    sides = [Broker(folder / f"transactions-{kind}", settings=settings, kind=kind) for kind in ("apache", "milena")]
+    with sides[0], sides[1]:
+        single.warm_up(bench, sides)
+        load(bench, sides)
+        if bench.wanted("transactions read"):
+            read(bench, sides)
+        if bench.wanted("cleaner"):
+            clean(bench, sides)
+    if bench.wanted("producer ids"):
+        start_with_producer_ids(bench, folder)
+
+
+def load(bench, sides, replicas=1):
+    """Throughput and the latency of commits, one producer."""
+    for name, options in LOADS.items():
+        word = f"transactions {name}"
+        if not bench.wanted(word):
+            continue
+
+        def measure(side, options=options):
+            topic = bench.fresh_topic(side, PARTITIONS, replicas)
+            bench.drive("transactions", side, topic, seconds=1, **options)
+            before = cpu_seconds(side)
+            done = bench.drive("transactions", side, topic, seconds=bench.seconds, **options)
+            done["CPU"] = cpu_seconds(side) - before
+            bench.forget_topic(side, topic)
+            return {key: value for key, value in done.items() if value is not None}
+
+        back_memory(1)
+        figures = bench.alternate(word, sides, measure)
+        rate = {kind: [n / s / 1000 for n, s in zip(figures["records"][kind], figures["seconds"][kind])] for kind in figures["records"]}
+        bench.add(f"1 KiB, acks=all, {name}", "k rec/s", rate, True, TARGETS["transactions"] if options["every"] else None)
+        if options["every"]:
+            pairs = figures["transactions"], figures["seconds"]
+            bench.add("  transactions", "1/s", {kind: [n / s for n, s in zip(pairs[0][kind], pairs[1][kind])] for kind in pairs[0]}, True)
+            bench.add("  commit p50", "ms", figures["commit_p50_ms"])
+            bench.add("  commit p99", "ms", figures["commit_p99_ms"])
+        busy = {kind: [n / s for n, s in zip(figures["CPU"][kind], figures["seconds"][kind])] for kind in figures["CPU"]}
+        bench.add("  cores busy, broker", "cores", busy)
+        busy = {kind: [n / s for n, s in zip(figures["client_cpu_seconds"][kind], figures["seconds"][kind])] for kind in figures["CPU"]}
+        bench.add("  cores busy, client", "cores", busy)
+
+
+def read(bench, sides):
+    """The same transactional log at both levels of isolation."""
+    topics = {}
+    back_memory(1)
+    for side in sides:
+        topic = bench.fresh_topic(side, PARTITIONS)
+        # As many records on both sides, whoever is faster.
+        count = 0
+        while count < bench.megabytes * 500:
+            count += bench.drive("transactions", side, topic, seconds=1, **LOADS["transactions of 10 ms"])["records"]
+        topics[side.kind] = topic, count
+
+    def measure(side, isolation):
+        topic, count = topics[side.kind]
+        return {"rate": count / bench.drive("consume", side, topic, count=count, isolation=isolation)["seconds"] / 1000}
+
+    for isolation in ("read_uncommitted", "read_committed"):
+        figures = bench.alternate(f"consume, {isolation}", sides, lambda side, isolation=isolation: measure(side, isolation))
+        bench.add(f"consume, 1 KiB, transactions of 10 ms, {isolation}", "k rec/s", figures["rate"], True)
+
+
+def clean(bench, sides):
+    """From the moment when the topic is to be compacted until the checkpoint says that all closed segments are."""
+    figures = {"rate": {}, "CPU": {}, "left": {}}
+    for side in sides:
+        bench.say(f"cleaner: {side.kind}")
+        topic = f"bench-cleaner-{side.kind}"
+        with Peer(side.address, patience=60) as peer:
+            assert create_topic(peer, topic, configs={"segment.bytes": str(64 << 20)})["error_code"] == 0
+            bench.drive("produce", side, topic, size=200, count=bench.megabytes * 5_000, keys=bench.megabytes * 500)
+            folder = side.data / f"{topic}-0"
+            bytes_before = log_bytes(folder)
+            last_segment = max(int(path.stem) for path in folder.glob("*.log"))
+            before, began = cpu_seconds(side), time.monotonic()
+            set_config(peer, topic, {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01"})
+            while cleaned_to(side, topic) < last_segment:
+                assert time.monotonic() - began < 240, f"{side.kind}: {topic} is not cleaned after 240 s"
+                time.sleep(0.05)
+            took = time.monotonic() - began
+        figures["rate"][side.kind] = [bytes_before / took / 1e6]
+        figures["CPU"][side.kind] = [(cpu_seconds(side) - before) / (bytes_before / GIB)]
+    bench.add("cleaner, 200 B, a tenth of the records stays", "MB/s", figures["rate"], True)
+    bench.add("  broker CPU of that", "s/GiB", figures["CPU"])
+
+
+def log_bytes(folder):
+    return sum(path.stat().st_size for path in folder.glob("*.log"))
+
+
+def cleaned_to(side, topic):
+    """The first offset that is not cleaned, as the broker's checkpoint says; -1 if it names none."""
+    try:
+        lines = (side.data / "cleaner-offset-checkpoint").read_text().splitlines()[2:]
+    except FileNotFoundError:
+        return -1
+    found = [int(offset) for name, partition, offset in (line.split() for line in lines) if name == topic]
+    return found[0] if found else -1
+
+
+def set_config(peer, topic, pairs):
+    configs = [{"name": name, "config_operation": 0, "value": value} for name, value in pairs.items()]
+    answer = peer.ask("IncrementalAlterConfigs", 0, resources=[{"resource_type": 2, "resource_name": topic, "configs": configs}], validate_only=False)
+    assert answer["responses"][0]["error_code"] == 0, answer
+
+
+def start_with_producer_ids(bench, folder):
+    """A restart with 100,000 idempotent producers in the state of one partition's log; and what they cost in memory."""
+    producers = 10_000 if bench.rounds == 1 else 100_000
+    figures = {"clean": {}, "killed": {}, "memory": {}}
+    for kind in ("apache", "milena"):
+        bench.say(f"producer ids: {kind}")
+        broker = Broker(folder / f"producers-{kind}", kind=kind)
+        with broker:
+            with Peer(broker.address, patience=30) as peer:
+                assert create_topic(peer, "producers")["error_code"] == 0
+            with concurrent.futures.ThreadPoolExecutor(4) as pool:
+                list(pool.map(lambda n: introduce(broker, range(n, producers, 4)), range(4)))
+            assert known_producers(broker) == producers
+            figures["memory"][kind] = [memory_mib(broker, "VmRSS")]
+            broker.stop()
+            figures["clean"][kind] = [until_written(broker)]
+            broker.kill()
+            figures["killed"][kind] = [until_written(broker)]
+    what = f"start with {producers:,} producer ids until a record is written"
+    bench.add(f"{what}, after an orderly stop", "s", figures["clean"])
+    bench.add(f"{what}, after kill -9", "s", figures["killed"])
+    bench.add("  resident memory with them", "MiB", figures["memory"])
+
+
+def introduce(broker, ids):
+    """One record of each producer, a hundred requests under way."""
+    with Peer(broker.address, patience=60) as peer:
+        waiting = 0
+        for producer in ids:
+            records = batch([(None, b"v")], producer=(1_000_000 + producer, 0, 0))
+            peer.send("Produce", 9, **produce_fields("producers", records, acks=1))
+            waiting += 1
+            if waiting == 100:
+                peer.frame()
+                waiting -= 1
+        for _ in range(waiting):
+            peer.frame()
+
+
+def known_producers(broker):
+    with Peer(broker.address, patience=60) as peer:
+        answer = peer.ask("DescribeProducers", 0, topics=[{"name": "producers", "partition_indexes": [0]}])
+        return len(answer["topics"][0]["partitions"][0]["active_producers"])
+
+
+def until_written(broker):
+    began = time.monotonic()
+    broker.start()
+    with Peer(broker.address, patience=60) as peer:
+        while produce(peer, "producers", batch())["error_code"] != 0:
+            assert time.monotonic() - began < 120
+            time.sleep(0.005)
+    return time.monotonic() - began
