@@ -43,10 +43,16 @@ pub(crate) enum Outcome {
 /// A request whose outcome is not known yet.
 pub(crate) type Pending = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
+/// A request that must come further before the ones behind it may be started.
+pub(crate) type Gate = Pin<Box<dyn Future<Output = Started> + Send>>;
+
 /// A started request.
 pub(crate) enum Started {
     Done(Outcome),
     Waiting(Pending),
+    /// No further request of the connection is started meanwhile, so that none overtakes it: a batch that begins a
+    /// transaction waits for the coordinator before it is appended.
+    Gated(Gate),
 }
 
 impl Started {
@@ -135,6 +141,7 @@ impl Connection {
     async fn turn(&mut self) -> Result<(), End> {
         while self.under_way.len() < IN_FLIGHT
             && self.ready_bytes < self.limits.answer_bytes
+            && !self.is_gated()
             && let Some(frame) = self.frames.next_frame()?
         {
             let started = self.dispatcher.start(frame);
@@ -144,15 +151,21 @@ impl Connection {
         if self.send_ready().await? {
             return Ok(());
         }
-        let may_read = self.under_way.len() < IN_FLIGHT;
+        let may_read = self.under_way.len() < IN_FLIGHT && !self.is_gated();
         let (frames, stream) = (&mut self.frames, &mut self.stream);
-        match self.under_way.front_mut() {
-            Some(oldest) => tokio::select! {
+        let mut under_way = self.under_way.iter_mut();
+        match (under_way.next(), under_way.next_back()) {
+            (Some(oldest), mut newest) => tokio::select! {
                 biased;
-                outcome = settle(oldest) => *oldest = Started::Done(outcome),
+                settled = settle(oldest) => *oldest = settled,
+                opened = opened(newest.as_deref_mut()) => {
+                    if let Some(gated) = newest {
+                        *gated = opened;
+                    }
+                }
                 filled = frames.fill(stream), if may_read => if !filled? { return Err(End::Client) },
             },
-            None => match tokio::time::timeout(self.limits.max_idle, frames.fill(stream)).await {
+            (None, _) => match tokio::time::timeout(self.limits.max_idle, frames.fill(stream)).await {
                 Ok(filled) => {
                     if !filled? {
                         return Err(End::Client);
@@ -162,6 +175,11 @@ impl Connection {
             },
         }
         Ok(())
+    }
+
+    /// Whether no further request may be started for now.
+    fn is_gated(&self) -> bool {
+        matches!(self.under_way.back(), Some(Started::Gated(_)))
     }
 
     /// Sends the answers at the head of the queue that are ready. Returns whether there were any.
@@ -190,11 +208,20 @@ impl Connection {
     }
 }
 
-/// Waits for a request's outcome; one that is already known never gets here.
-async fn settle(started: &mut Started) -> Outcome {
+/// Waits until a request has come further; one whose outcome is already known never gets here.
+async fn settle(started: &mut Started) -> Started {
     match started {
-        Started::Waiting(pending) => pending.await,
+        Started::Waiting(pending) => Started::Done(pending.await),
+        Started::Gated(gate) => gate.await,
         Started::Done(_) => std::future::pending().await,
+    }
+}
+
+/// Waits until the newest request lets others start, if it does not.
+async fn opened(newest: Option<&mut Started>) -> Started {
+    match newest {
+        Some(Started::Gated(gate)) => gate.await,
+        _ => std::future::pending().await,
     }
 }
 

@@ -172,9 +172,8 @@ impl DataDir {
         high_watermark: Offset,
     ) -> Result<OpenedLog, Error> {
         let mut producers = Producers::default();
-        let (log, report) = Log::open(&self.storage, path, config, options, &mut |event| match event {
-            ReplayEvent::Snapshot(entries, _) => producers.restore(entries),
-            ReplayEvent::Batch(header) => producers.record(header),
+        let (log, report) = Log::open(&self.storage, path, config, options, &mut |event: ReplayEvent<'_>| {
+            event.apply(&mut producers);
         })?;
         if !producers.is_empty() {
             let mut newest = Vec::new();

@@ -78,6 +78,10 @@ bugs! {
     P10;
     /// Compaction drops a marker while data of its transaction is left (KAFKA-8351, KAFKA-14055).
     T9;
+    /// A transaction opens without a question to the coordinator (KIP-890, KAFKA-14402).
+    T2;
+    /// A yes of the coordinator about one transaction lets a batch into the next one (KAFKA-14884).
+    T3;
     /// A write is acknowledged by a later epoch's high watermark (KAFKA-20634).
     G1;
     /// The end of a transaction does not bump the epoch, so a late EndTxn ends the next one (KIP-890, KAFKA-17754).

@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Log::open(&storage, &found.path, Arc::new(LogConfig::default()), &options, &mut |event| {
                 match event {
                     ReplayEvent::Snapshot(entries, _) => snapshots = entries.len(),
-                    ReplayEvent::Batch(_) => replayed += 1,
+                    ReplayEvent::Batch(_) | ReplayEvent::Marker(..) => replayed += 1,
                 }
             })?;
         let count = read_through(&log)?;

@@ -1,4 +1,4 @@
-//! A file of fixed-size entries that only grows: the common part of `.index` and `.timeindex`.
+//! A file of fixed-size entries that only grows: the common part of `.index`, `.timeindex` and `.txnindex`.
 //!
 //! The newest entries are kept in memory until [`PENDING_ENTRIES`] have gathered, so that small appends
 //! do not pay two more writes each. Losing them costs nothing: opening after a crash derives them from the
@@ -100,6 +100,11 @@ impl<E: Entry> Entries<E> {
     /// The newest entry.
     pub fn last(&self) -> Option<E> {
         self.last
+    }
+
+    /// How many entries are in the file, and those that are not yet.
+    pub fn parts(&self) -> (usize, &[E]) {
+        (self.written, &self.pending)
     }
 
     /// Whether so many entries wait that they should be written.

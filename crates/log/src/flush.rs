@@ -9,7 +9,7 @@ use milena_records::Offset;
 use crate::error::Error;
 use crate::fs::{File, Open};
 use crate::log::{EPOCHS, Log, PARTITION_METADATA};
-use crate::names::LOG;
+use crate::names::{LOG, TXN_INDEX};
 use crate::segment::Place;
 use crate::storage::Storage;
 
@@ -85,12 +85,18 @@ impl Log {
     pub fn flush_handle(&mut self) -> Result<FlushHandle, Error> {
         self.check_online()?;
         self.save_epochs(crate::checkpoint::Durability::Later)?;
+        self.write_aborted()?;
         let place = self.place();
         let mut state = lock(&self.flush);
         let mut files = Vec::new();
         if state.recovery_point < self.log_end {
             for segment in &self.segments[self.segment_of(state.recovery_point)..] {
                 files.push((place.path(segment.base_offset, LOG), segment.log_file(place)?));
+                if segment.aborted.len() > 0 {
+                    let path = place.path(segment.base_offset, TXN_INDEX);
+                    let file = segment.aborted_file(place).map_err(Error::io("open", &path))?;
+                    files.push((path, file));
+                }
             }
         }
         for segment in self.segments.iter().filter(|segment| state.sealed.contains(&segment.base_offset)) {

@@ -5,13 +5,14 @@
 //! [`Log::purge_deleted`]. Every file goes through [`FileSystem`], so a test can fail, tear or lose any write.
 //!
 //! Layout of a partition directory, byte for byte Kafka's: `<base offset>.log`, `.index`, `.timeindex`,
-//! `.snapshot`, `leader-epoch-checkpoint`, `partition.metadata`. Apache's `kafka-dump-log` reads them.
+//! `.txnindex`, `.snapshot`, `leader-epoch-checkpoint`, `partition.metadata`. Apache's `kafka-dump-log` reads them.
 //!
 //! What is left to others: which batches may be appended (`milena-records`, `milena-partition`), when to
 //! flush, to apply retention or to write checkpoints (`milena-broker`).
 
 #![warn(missing_docs)]
 
+mod aborted;
 mod append;
 mod cache;
 mod checkpoint;
@@ -37,6 +38,7 @@ mod storage;
 mod times;
 mod truncate;
 
+pub use aborted::{AbortedIndex, AbortedTransaction};
 pub use append::AppendInfo;
 pub use cleaner::{Cleanable, CleanedGroup, Cleaning, CleaningError, CleaningOptions, CleaningStats, Pace};
 pub use config::LogConfig;

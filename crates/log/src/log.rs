@@ -22,7 +22,7 @@ use crate::storage::Storage;
 pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
 /// File of the leader epochs.
 pub(crate) const EPOCHS: &str = "leader-epoch-checkpoint";
-/// Producer snapshots kept.
+/// Producer snapshots kept at least.
 const SNAPSHOTS_KEPT: usize = 2;
 
 /// The log of one partition. Idle, it holds no descriptor, no thread and about a kilobyte.
@@ -161,17 +161,23 @@ impl Log {
         self.epochs_changed |= self.epochs.assign(epoch, self.log_end);
     }
 
-    /// Writes the producers as of `offset` to a `.snapshot` file; the newest two are kept.
+    /// Writes the producers as of `offset` to a `.snapshot` file; the newest two are kept, and
+    /// those that a recovery may need.
     ///
     /// Wanted after an append that rolled (its `offset` is the log end then) and on a clean stop, which is
     /// [`Log::close`]. Not synced: a snapshot that a power failure destroys only means a longer replay.
     pub fn take_snapshot(&mut self, entries: &[ProducerEntry], offset: Offset) -> Result<(), Error> {
+        // Opening trusts what the index of aborted transactions says of offsets below a snapshot.
+        self.write_aborted()?;
         let path = names::file(&self.dir, offset, SNAPSHOT);
         checkpoint::replace(&*self.storage.fs, &path, &snapshot::encode(entries), Durability::Later)?;
         self.snapshots.retain(|known| *known != offset);
         self.snapshots.push(offset);
         self.snapshots.sort_unstable();
-        while self.snapshots.len() > SNAPSHOTS_KEPT {
+        // After a power failure what lies behind the recovery point is derived from the log again, open transactions
+        // included: the newest snapshot below it stays.
+        let recovery_point = self.recovery_point();
+        while self.snapshots.len() > SNAPSHOTS_KEPT && self.snapshots[1] <= recovery_point {
             self.remove_snapshot(0)?;
         }
         Ok(())

@@ -10,7 +10,7 @@ use milena_records::Offset;
 use crate::checkpoint;
 use crate::cleaner;
 use crate::config::LogConfig;
-use milena_partition::EpochCache;
+use milena_partition::{EpochCache, OpenTransactions};
 
 use crate::epochs;
 use crate::error::{Damage, Error};
@@ -18,7 +18,7 @@ use crate::flush::FlushState;
 use crate::fs::Stat;
 use crate::log::{EPOCHS, Log, PARTITION_METADATA};
 use crate::log_dir::LastShutdown;
-use crate::names::{self, DELETED, INDEX, LOG, SNAPSHOT, TEMPORARY, TIME_INDEX, TopicId};
+use crate::names::{self, DELETED, INDEX, LOG, SNAPSHOT, TEMPORARY, TIME_INDEX, TXN_INDEX, TopicId};
 use crate::recovery::Recovery;
 use crate::replay::ReplayEvent;
 use crate::storage::Storage;
@@ -136,8 +136,14 @@ impl Log {
         if options.shutdown == LastShutdown::Unclean {
             log.epochs_changed |= log.epochs.truncate_from_end(options.recovery_point);
         }
-        Recovery { log, options, report: OpenReport::default(), all_headers: epochs.is_none() }
-            .run(&files, replay)
+        let recovery = Recovery {
+            log,
+            options,
+            report: OpenReport::default(),
+            all_headers: epochs.is_none(),
+            transactions: OpenTransactions::default(),
+        };
+        recovery.run(&files, replay)
     }
 }
 
@@ -150,6 +156,8 @@ pub(crate) struct Files {
     pub indexes: BTreeMap<Offset, u64>,
     /// Lengths of time indexes by base offset.
     pub time_indexes: BTreeMap<Offset, u64>,
+    /// Lengths of indexes of aborted transactions by base offset.
+    pub aborted: BTreeMap<Offset, u64>,
     snapshots: Vec<Offset>,
     deleted: Vec<Offset>,
 }
@@ -169,6 +177,7 @@ impl Files {
                 LOG => drop(files.logs.insert(offset, entry.stat)),
                 INDEX => drop(files.indexes.insert(offset, entry.stat.len)),
                 TIME_INDEX => drop(files.time_indexes.insert(offset, entry.stat.len)),
+                TXN_INDEX => drop(files.aborted.insert(offset, entry.stat.len)),
                 SNAPSHOT => files.snapshots.push(offset),
                 _ if suffix.ends_with(DELETED) && !files.deleted.contains(&offset) => {
                     files.deleted.push(offset)

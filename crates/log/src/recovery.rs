@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use milena_partition::OpenTransactions;
 use milena_records::{BatchHeader, Offset};
 
+use crate::aborted;
 use crate::checkpoint::Durability;
 use crate::entries::Entries;
 use crate::error::{Damage, Error};
 use crate::log::Log;
 use crate::log_dir::LastShutdown;
-use crate::names::LOG;
+use crate::names::{LOG, TXN_INDEX};
 use crate::open::{DamagePolicy, Files, OpenOptions, OpenReport, TornTail};
 use crate::replay::{ReplayEvent, newest_snapshot};
 use crate::scan::{Found, Scanner};
@@ -22,6 +24,8 @@ pub(crate) struct Recovery<'a> {
     pub report: OpenReport,
     /// The epochs are lost and must be gathered from all batches.
     pub all_headers: bool,
+    /// Transactions without a marker, as far as the walk has come.
+    pub transactions: OpenTransactions,
 }
 
 impl Recovery<'_> {
@@ -32,13 +36,58 @@ impl Recovery<'_> {
         replay: &mut dyn FnMut(ReplayEvent<'_>),
     ) -> Result<(Log, OpenReport), Error> {
         self.load_segments(files)?;
-        let snapshot = newest_snapshot(&self.log, Offset(i64::MAX));
+        let aborted_are_right = self.load_aborted(files)?;
+        // Behind the recovery point a power failure may have taken what a newer snapshot counts on.
+        let trusted = match self.options.shutdown {
+            LastShutdown::Unclean => self.options.recovery_point,
+            _ => Offset(i64::MAX),
+        };
+        let snapshot = newest_snapshot(&self.log, trusted).filter(|_| aborted_are_right);
         let offset = snapshot.as_ref().map_or(Offset::ZERO, |(_, offset)| *offset);
         if let Some((entries, offset)) = &snapshot {
+            for open in entries.iter().filter(|entry| entry.current_transaction_first_offset >= Offset::ZERO) {
+                self.transactions.begin(open.producer_id, open.current_transaction_first_offset);
+            }
             replay(ReplayEvent::Snapshot(entries, *offset));
         }
+        self.forget_aborted(offset)?;
         self.walk_all(offset, replay)?;
-        self.finish()
+        let (log, report) = self.finish()?;
+        if offset > log.log_end() {
+            // What the snapshot told was cut off.
+            replay(ReplayEvent::Snapshot(&[], Offset::ZERO));
+            log.replay(replay)?;
+        }
+        Ok((log, report))
+    }
+
+    /// Loads the indexes of aborted transactions. Returns whether they can be right as far as a snapshot goes.
+    fn load_aborted(&mut self, files: &Files) -> Result<bool, Error> {
+        let (storage, dir) = (Arc::clone(&self.log.storage), self.log.dir.clone());
+        let place = Place { storage: &storage, dir: &dir };
+        let mut right = true;
+        for at in 0..self.log.segments.len() {
+            let end = self.log.segments.get(at + 1).map_or(Offset(i64::MAX), |next| next.base_offset);
+            let segment = &mut self.log.segments[at];
+            let base = segment.base_offset;
+            let Some(len) = files.aborted.get(&base).filter(|len| **len > 0) else { continue };
+            let loaded = segment.aborted_file(place).and_then(|file| aborted::load(&*file, *len, base, end));
+            let path = place.path(base, TXN_INDEX);
+            let (entries, whole) = loaded.map_err(Error::io("open", &path))?;
+            segment.aborted = entries;
+            if !whole && self.options.shutdown != LastShutdown::Unclean {
+                tracing::warn!(path = %path.display(), "aborted transactions are gathered from the log");
+                right = false;
+            }
+        }
+        Ok(right)
+    }
+
+    /// Aborted transactions whose markers the walk will come by are derived from them.
+    fn forget_aborted(&mut self, from: Offset) -> Result<(), Error> {
+        let (storage, dir) = (Arc::clone(&self.log.storage), self.log.dir.clone());
+        let place = Place { storage: &storage, dir: &dir };
+        self.log.segments.iter_mut().try_for_each(|segment| segment.truncate_aborted(place, from))
     }
 
     /// Opens every segment's indexes. Those that cannot be right are left empty, to be rebuilt.
@@ -171,7 +220,10 @@ impl Recovery<'_> {
                             self.log.epochs.assign(header.partition_leader_epoch, header.base_offset);
                     }
                     if header.base_offset >= snapshot {
-                        replay(ReplayEvent::Batch(&header));
+                        let control = aborted::read_control(&*file, &header, position)
+                            .map_err(Error::io("read", &path))?;
+                        segment.learn_transaction(&header, control, &mut self.transactions);
+                        ReplayEvent::of(&header, control).into_iter().for_each(&mut *replay);
                     }
                 }
                 Found::End => break,
@@ -185,6 +237,7 @@ impl Recovery<'_> {
                 }
             }
         }
+        segment.write_aborted(place)?;
         if (rebuild || dirty) && !is_last {
             segment.seal(place)?;
             self.log.flush.lock().expect("nobody else has it yet").sealed.push(segment.base_offset);

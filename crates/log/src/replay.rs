@@ -1,8 +1,9 @@
 //! Giving the owner what it rebuilds its producers from: a snapshot, and the headers of batches.
 
-use milena_partition::ProducerEntry;
-use milena_records::{BatchHeader, Offset};
+use milena_partition::{ProducerEntry, Producers};
+use milena_records::{BatchHeader, ControlRecord, Offset, TransactionResult};
 
+use crate::aborted::read_control;
 use crate::error::Error;
 use crate::fs::{Open, read_exact_at};
 use crate::log::Log;
@@ -12,10 +13,36 @@ use crate::snapshot;
 /// One step of rebuilding what is derived from the log.
 #[derive(Debug)]
 pub enum ReplayEvent<'a> {
-    /// Start from these producers, as of this offset. At most once, and first.
+    /// Start from these producers, as of this offset, whatever was told before.
     Snapshot(&'a [ProducerEntry], Offset),
-    /// Then apply this batch.
+    /// Then apply this batch of data.
     Batch(&'a BatchHeader),
+    /// Or this marker, with what it decided and its coordinator's epoch.
+    Marker(&'a BatchHeader, TransactionResult, i32),
+}
+
+impl<'a> ReplayEvent<'a> {
+    /// The event of a batch; `None` for a control batch that is no marker.
+    pub(crate) fn of(header: &'a BatchHeader, control: Option<ControlRecord>) -> Option<Self> {
+        match control {
+            Some(ControlRecord::EndTransaction { result, coordinator_epoch }) => {
+                Some(Self::Marker(header, result, coordinator_epoch))
+            }
+            Some(ControlRecord::Other(_)) => None,
+            None => (!header.is_control()).then_some(Self::Batch(header)),
+        }
+    }
+
+    /// Does to `producers` what the log says.
+    pub fn apply(&self, producers: &mut Producers) {
+        match self {
+            Self::Snapshot(entries, _) => producers.restore(entries),
+            Self::Batch(header) => producers.record(header),
+            Self::Marker(header, result, coordinator_epoch) => {
+                producers.record_marker(header, *result, *coordinator_epoch);
+            }
+        }
+    }
 }
 
 impl Log {
@@ -28,9 +55,12 @@ impl Log {
         }
         for segment in &self.segments[self.segment_of(from)..] {
             let start = segment.floor_position(self.place(), from)?;
-            segment.batches(self.place())?.find(start, segment.size, |header, _| {
+            let batches = segment.batches(self.place())?;
+            batches.find(start, segment.size, |header, position| {
                 if header.base_offset >= from {
-                    replay(ReplayEvent::Batch(&header));
+                    let control = read_control(&*batches.file, &header, position)
+                        .map_err(Error::io("read", &batches.path))?;
+                    ReplayEvent::of(&header, control).into_iter().for_each(&mut *replay);
                 }
                 Ok(None::<()>)
             })?;

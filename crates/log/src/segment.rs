@@ -1,17 +1,19 @@
-//! One segment: a `.log` file of batches, its two sparse indexes, and what is kept of them in memory.
+//! One segment: a `.log` file of batches, its two sparse indexes and its aborted transactions, and what is kept of them in memory.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use milena_records::{BatchHeader, Offset};
+use milena_partition::OpenTransactions;
+use milena_records::{BatchHeader, ControlRecord, Offset};
 
+use crate::aborted::AbortedTransaction;
 use crate::cache::FileKey;
 use crate::config::LogConfig;
 use crate::entries::{Entries, Entry, IndexEntry, TimeEntry};
 use crate::error::Error;
 use crate::fs::{File, Open, read_exact_at};
-use crate::names::{self, DELETED, INDEX, LOG, TIME_INDEX};
+use crate::names::{self, DELETED, INDEX, LOG, TIME_INDEX, TXN_INDEX};
 use crate::scan::Batches;
 use crate::storage::Storage;
 
@@ -77,10 +79,13 @@ pub(crate) struct Segment {
     pub newest: TimestampOffset,
     pub index: Entries<IndexEntry>,
     pub times: Entries<TimeEntry>,
+    /// Aborted transactions whose markers are here; without any there is no file.
+    pub aborted: Entries<AbortedTransaction>,
     since_index_entry: u64,
     log_key: FileKey,
     index_key: FileKey,
     time_key: FileKey,
+    aborted_key: FileKey,
 }
 
 impl Segment {
@@ -89,6 +94,10 @@ impl Segment {
         let segment = Self::new(place, base_offset, now_ms);
         for (_, suffix) in segment.keys() {
             let path = place.path(base_offset, suffix);
+            if suffix == TXN_INDEX {
+                remove_if_there(place, &path)?;
+                continue;
+            }
             // Not through the cache: most of many new partitions stay idle for a while.
             place.storage.fs.open(&path, Open::Truncate).map_err(Error::io("create", &path))?;
         }
@@ -107,10 +116,12 @@ impl Segment {
             newest: TimestampOffset::NONE,
             index: Entries::new(),
             times: Entries::new(),
+            aborted: Entries::new(),
             since_index_entry: 0,
             log_key: files.new_key(),
             index_key: files.new_key(),
             time_key: files.new_key(),
+            aborted_key: files.new_key(),
         }
     }
 
@@ -247,7 +258,48 @@ impl Segment {
             }
             Ok(())
         };
-        write().map_err(Error::io("write the indexes of", &place.path(self.base_offset, LOG)))
+        write().map_err(Error::io("write the indexes of", &place.path(self.base_offset, LOG)))?;
+        self.write_aborted(place)
+    }
+
+    /// Writes aborted transactions that are not in their file yet.
+    pub fn write_aborted(&mut self, place: Place<'_>) -> Result<(), Error> {
+        if !self.aborted.is_pending() {
+            return Ok(());
+        }
+        let file = self.aborted_file(place);
+        let written = file.and_then(|file| self.aborted.write_pending(&*file));
+        written.map_err(Error::io("write", &place.path(self.base_offset, TXN_INDEX)))
+    }
+
+    /// Follows the transactions through a batch that a walk came by, and notes those that end here aborted.
+    pub fn learn_transaction(
+        &mut self,
+        header: &BatchHeader,
+        control: Option<ControlRecord>,
+        transactions: &mut OpenTransactions,
+    ) {
+        if let Some(ControlRecord::EndTransaction { result, .. }) = control {
+            let ended = transactions.complete(header.producer_id, header.last_offset(), result);
+            if let Some(ended) = ended.filter(|ended| ended.aborted) {
+                self.aborted.push((&ended).into());
+            }
+        } else if header.is_transactional() && !header.is_control() {
+            transactions.begin(header.producer_id, header.base_offset);
+        }
+    }
+
+    /// Drops aborted transactions whose markers are at or behind `end`.
+    pub fn truncate_aborted(&mut self, place: Place<'_>, end: Offset) -> Result<(), Error> {
+        if self.aborted.last().is_none_or(|last| last.last_offset < end) {
+            return Ok(());
+        }
+        let mut cut = || {
+            let file = self.aborted_file(place)?;
+            let kept = self.aborted.partition_point(&*file, |entry| entry.last_offset < end)?;
+            self.aborted.truncate(&*file, kept)
+        };
+        cut().map_err(Error::io("truncate", &place.path(self.base_offset, TXN_INDEX)))
     }
 
     /// No batch will follow: the newest time becomes the last entry of the time index, and all is written.
@@ -285,7 +337,8 @@ impl Segment {
             let kept = self.times.partition_point(&*file, |entry| entry.relative < target)?;
             self.times.truncate(&*file, kept)
         };
-        cut().map_err(Error::io("truncate the indexes of", &place.path(self.base_offset, LOG)))
+        cut().map_err(Error::io("truncate the indexes of", &place.path(self.base_offset, LOG)))?;
+        self.truncate_aborted(place, end)
     }
 
     /// Closes what is open and renames the files, so that they can be unlinked later.
@@ -347,6 +400,11 @@ impl Segment {
         self.open(place, self.time_key, TIME_INDEX)
     }
 
+    /// The open `.txnindex` file, created if there is none.
+    pub fn aborted_file(&self, place: Place<'_>) -> io::Result<Arc<dyn File>> {
+        self.open(place, self.aborted_key, TXN_INDEX)
+    }
+
     fn open(&self, place: Place<'_>, key: FileKey, suffix: &str) -> io::Result<Arc<dyn File>> {
         place.storage.files.get(key, || {
             // Indexes may be missing; they are only hints. Batches are not.
@@ -396,13 +454,25 @@ impl Segment {
         self.base_offset + i64::from(relative)
     }
 
-    fn keys(&self) -> [(FileKey, &'static str); 3] {
-        [(self.log_key, LOG), (self.index_key, INDEX), (self.time_key, TIME_INDEX)]
+    fn keys(&self) -> [(FileKey, &'static str); 4] {
+        [
+            (self.log_key, LOG),
+            (self.index_key, INDEX),
+            (self.time_key, TIME_INDEX),
+            (self.aborted_key, TXN_INDEX),
+        ]
     }
 
     /// Whether the indexes have no room for another entry (DS-1).
     pub fn indexes_full(&self, config: &LogConfig) -> bool {
         let limit = config.segment_index_bytes as usize;
         self.index.len() >= limit / IndexEntry::SIZE || self.times.len() + 1 >= limit / TimeEntry::SIZE
+    }
+}
+
+fn remove_if_there(place: Place<'_>, path: &Path) -> Result<(), Error> {
+    match place.storage.fs.remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        _ => Ok(()),
     }
 }

@@ -20,6 +20,7 @@ pub mod replica;
 #[cfg(test)]
 mod testing;
 pub mod transactions;
+pub mod verification;
 
 pub use epochs::{EpochCache, EpochEnd, EpochEntry};
 pub use fetch::{FetchRefusal, FetchVerdict, FollowerFetch};
@@ -33,3 +34,4 @@ pub use markers::{Marker, MarkerFence, MarkerVerdict};
 pub use producers::{BatchMetadata, ProducerEntry, Producers, SequenceRefusal, SequenceVerdict};
 pub use replica::{LogBounds, Replica};
 pub use transactions::{CompletedTransaction, OpenTransactions};
+pub use verification::Guard;

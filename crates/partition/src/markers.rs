@@ -103,6 +103,7 @@ impl Producers {
             return None;
         }
         self.refused.remove(&id.0);
+        self.verifications.remove(&id.0);
         let producer = self.by_id.entry(id.0).or_insert_with(|| Producer::new(batch));
         producer.enter_epoch(batch.producer_epoch);
         producer.timestamp = batch.max_timestamp;

@@ -11,6 +11,7 @@ use milena_bugs::{Bug, is_on};
 use milena_records::{BatchHeader, Offset, ProducerEpoch, ProducerId};
 
 use crate::transactions::OpenTransactions;
+use crate::verification::Verification;
 
 /// Batches kept per producer id: a client may have this many requests in flight, so each of them can
 /// come again and must be answered with the offset of its first arrival (PR-14).
@@ -112,6 +113,12 @@ pub enum SequenceRefusal {
         /// First offset of the open transaction.
         first_offset: i64,
     },
+    /// INVALID_TXN_STATE: the coordinator does not know of a transaction here, or it has ended since it was asked.
+    #[error("producer {producer_id}: the batch is not part of an ongoing transaction")]
+    NotVerified {
+        /// The producer.
+        producer_id: i64,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +148,12 @@ impl Producer {
         }
     }
 
+    /// The remembered batch that `batch` repeats.
+    fn repeated(&self, batch: &BatchHeader) -> Option<&BatchMetadata> {
+        let (first, last) = (batch.base_sequence, batch.last_sequence());
+        self.batches.iter().find(|known| known.first_sequence == first && known.last_sequence == last)
+    }
+
     fn last_sequence(&self) -> i32 {
         self.batches.back().map_or(-1, |batch| batch.last_sequence)
     }
@@ -156,6 +169,10 @@ pub struct Producers {
     pub(crate) open: OpenTransactions,
     /// Ended transactions whose marker may still be lost: their first offset, and their marker's.
     pub(crate) unreplicated: BTreeMap<Offset, Offset>,
+    /// Questions to the coordinator about transactions that are not open here. Not part of the log.
+    pub(crate) verifications: BTreeMap<i64, Verification>,
+    /// Questions so far: the name of the newest.
+    pub(crate) questions: u64,
     /// First sequences of refused batches, of producers that have nothing in the log. Not part of the log.
     pub(crate) refused: BTreeMap<i64, Refused>,
 }
@@ -168,7 +185,7 @@ pub(crate) struct Refused {
     at_ms: i64,
 }
 
-/// How long a refusal is remembered, in milliseconds: longer than a client retries a batch by default.
+/// How long a refusal is remembered, and a question, in milliseconds: longer than a client retries a batch by default.
 const REFUSAL_KEPT_MS: i64 = 300_000;
 
 /// Refusals remembered per partition; further ones are not.
@@ -210,23 +227,25 @@ impl Producers {
                 Err(SequenceRefusal::OutOfOrder { producer_id: id, expected_after: -1, got: first })
             };
         }
-        let last = batch.last_sequence();
-        if let Some(known) =
-            producer.batches.iter().find(|b| b.first_sequence == first && b.last_sequence == last)
-        {
+        if let Some(known) = producer.repeated(batch) {
             return Ok(SequenceVerdict::Duplicate(*known));
         }
-        if let (Some(open), false) = (self.open.first_offset_of(batch.producer_id), batch.is_transactional())
-        {
+        if let (Some(open), false) = (self.open_since(batch.producer_id), batch.is_transactional()) {
             return Err(SequenceRefusal::TransactionOpen { producer_id: id, first_offset: open.0 });
         }
-        // A producer known only by a marker has no sequence yet; it starts anywhere its client says.
+        // -1, and thus 0 next, where a marker began the epoch.
         let expected_after = producer.last_sequence();
-        if producer.batches.is_empty() || first == next_sequence(expected_after) {
+        if first == next_sequence(expected_after) {
             Ok(SequenceVerdict::Accept)
         } else {
             Err(SequenceRefusal::OutOfOrder { producer_id: id, expected_after, got: first })
         }
+    }
+
+    /// The remembered batch that `batch` repeats, in the same epoch.
+    pub(crate) fn repeated(&self, batch: &BatchHeader) -> Option<&BatchMetadata> {
+        let producer = self.by_id.get(&batch.producer_id.0)?;
+        if producer.epoch == batch.producer_epoch { producer.repeated(batch) } else { None }
     }
 
     /// Remembers that a batch was turned away with an error that makes its client send it again, such as
@@ -264,6 +283,7 @@ impl Producers {
         producer.timestamp = batch.max_timestamp;
         if batch.is_transactional() {
             self.open.begin(batch.producer_id, batch.base_offset);
+            self.verifications.remove(&id);
         }
     }
 
@@ -271,6 +291,7 @@ impl Producers {
     /// open transaction stays (PR-18). Returns how many were forgotten.
     pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) -> usize {
         self.refused.retain(|_, refused| now_ms.saturating_sub(refused.at_ms) < REFUSAL_KEPT_MS);
+        self.verifications.retain(|_, asked| now_ms.saturating_sub(asked.asked_at_ms) < REFUSAL_KEPT_MS);
         let before = self.by_id.len();
         self.by_id.retain(|id, producer| {
             self.open.first_offset_of(ProducerId(*id)).is_some()

@@ -244,6 +244,13 @@ impl BatchHeader {
     }
 }
 
+/// Whether `batch` would be part of a transaction if it is a batch: a look at one byte, for those who ask this of
+/// everything that comes in.
+pub fn looks_transactional(batch: &[u8]) -> bool {
+    const LOW_ATTRIBUTES: usize = BatchHeader::CRC_START + 1;
+    batch.get(LOW_ATTRIBUTES).is_some_and(|low| i16::from(*low) & BatchHeader::TRANSACTIONAL != 0)
+}
+
 fn field<const N: usize>(bytes: &[u8; BatchHeader::SIZE], at: usize) -> [u8; N] {
     bytes[at..at + N].try_into().expect("every field lies within the header")
 }

@@ -31,7 +31,7 @@ pub use compression::{Compression, Level, compress, decompress};
 pub use control::{ControlRecord, TransactionResult};
 pub use crc::CrcMismatch;
 pub use error::RecordsError;
-pub use header::{BatchHeader, HeaderError, TimestampType};
+pub use header::{BatchHeader, HeaderError, TimestampType, looks_transactional};
 pub use ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 pub use invalid::{BatchFault, Corruption, Invalid, RecordError, Rejection};
 pub use recompress::recompress;

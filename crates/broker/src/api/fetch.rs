@@ -301,7 +301,15 @@ impl Plan {
                 .map(|(epoch, end)| EpochEndOffset { epoch: epoch.0, end_offset: end.0 })
                 .unwrap_or_default(),
             // Empty and null differ: null tells that nobody looked (FE-7).
-            aborted_transactions: self.read_committed.then(Vec::<AbortedTransaction>::new),
+            aborted_transactions: self.read_committed.then(|| {
+                let aborted = fetched.aborted.iter();
+                aborted
+                    .map(|it| AbortedTransaction {
+                        producer_id: it.producer_id.0,
+                        first_offset: it.first_offset.0,
+                    })
+                    .collect()
+            }),
             // Never null: old librdkafka and kafka-python fail on it.
             records: Some(Records::from(fetched.records)),
             ..Default::default()

@@ -156,7 +156,7 @@ fn append_topic(
                 Ok(hosted) => {
                     let batch = data.records.map(Records::into_bytes).unwrap_or_default();
                     let bytes = batch.len() as u64;
-                    let outcome = hosted.append(batch, acks, zstd_allowed);
+                    let outcome = hosted.append(batch, acks, zstd_allowed, None);
                     let appended = outcome.as_ref().ok().map(|it| (it.records(), bytes));
                     partitions.traffic.produced(appended);
                     hosted.traffic.produced(appended);

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use milena_config::{CompressionType, TopicConfig};
-use milena_partition::{AppendRefusal, Replication, SequenceRefusal, SequenceVerdict};
+use milena_partition::{AppendRefusal, Guard, Replication, SequenceRefusal, SequenceVerdict};
 use milena_records::{
     BatchFault, BatchHeader, Compression, ControlRecord, HeaderError, Invalid, LeaderEpoch, Level, Offset,
     RecordError, Rules, StoredBatch, TimestampType, Validated,
@@ -77,8 +77,6 @@ pub(crate) enum ProduceRefusal {
     Sequence(#[from] SequenceRefusal),
     #[error("the batch of {size} bytes is larger than a segment may be, {limit} bytes")]
     LargerThanSegment { size: usize, limit: usize },
-    #[error("transactions are not served by this version of Milena")]
-    Transactional,
     #[error("the log cannot be written; see the broker's log")]
     Storage,
     #[error("the partition is being deleted or the broker shuts down")]
@@ -117,10 +115,11 @@ impl ProduceRefusal {
             Self::Sequence(refusal) => match refusal {
                 SequenceRefusal::OutOfOrder { .. } => ErrorCode::OutOfOrderSequenceNumber,
                 SequenceRefusal::FencedEpoch { .. } => ErrorCode::InvalidProducerEpoch,
-                SequenceRefusal::TransactionOpen { .. } => ErrorCode::InvalidTxnState,
+                SequenceRefusal::TransactionOpen { .. } | SequenceRefusal::NotVerified { .. } => {
+                    ErrorCode::InvalidTxnState
+                }
             },
             Self::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
-            Self::Transactional => ErrorCode::TransactionalIdAuthorizationFailed,
             Self::Storage => ErrorCode::KafkaStorageError,
             Self::Closed => ErrorCode::NotLeaderOrFollower,
         }
@@ -181,6 +180,7 @@ impl Hosted {
         batch: Bytes,
         acks: Acks,
         zstd_allowed: bool,
+        guard: Option<Guard>,
     ) -> Result<Appended, ProduceRefusal> {
         // Before the work of validating, so that a client with old metadata costs little; and again below.
         let now = clock::unix_ms();
@@ -188,7 +188,7 @@ impl Hosted {
         let validated = self.validate(&batch, now, zstd_allowed)?;
         let flush_messages = self.config.load().flush_messages();
         let appended = self
-            .with(|state| state.append(validated, acks, flush_messages, now))
+            .with(|state| state.append(validated, acks, flush_messages, now, guard))
             .ok_or(ProduceRefusal::Closed)??;
         self.after_append(&appended);
         Ok(appended)
@@ -204,6 +204,20 @@ impl Hosted {
                 self.isr.watch(self);
             }
         }
+    }
+
+    /// Whether the coordinator must be asked before a batch may be appended, and the guard to append it with then.
+    /// `begins_at_zero`: its producer takes a new epoch for each transaction.
+    pub(crate) fn verify(&self, batch: &BatchHeader, begins_at_zero: bool) -> Option<Guard> {
+        self.with(|state| {
+            state.replica.check_append(true).ok()?;
+            state.producers.verify(batch, begins_at_zero, clock::unix_ms())
+        })?
+    }
+
+    /// A batch was refused with an error that makes its client send it again: it is not overtaken by the next.
+    pub(crate) fn turned_away(&self, batch: &BatchHeader) {
+        self.with(|state| state.producers.refused(batch, clock::unix_ms()));
     }
 
     fn validate(&self, batch: &Bytes, now: i64, zstd_allowed: bool) -> Result<Validated, ProduceRefusal> {
@@ -222,9 +236,6 @@ impl Hosted {
             ..Rules::default()
         };
         let validated = milena_records::validate(batch, &rules)?;
-        if validated.header.is_transactional() {
-            return Err(ProduceRefusal::Transactional);
-        }
         let limit = topic.segment_bytes() as usize;
         if validated.header.total_size() > limit {
             return Err(ProduceRefusal::LargerThanSegment { size: validated.header.total_size(), limit });
@@ -296,6 +307,7 @@ impl State {
         acks: Acks,
         flush_messages: i64,
         now: i64,
+        guard: Option<Guard>,
     ) -> Result<Appended, ProduceRefusal> {
         self.replica.check_append(acks == Acks::All)?;
         let leader_epoch = self.replica.leadership().leader_epoch;
@@ -310,6 +322,7 @@ impl State {
                 ..self.present(known.last_offset + 1, flush_messages)
             });
         }
+        self.producers.check_transaction(&validated.header, guard)?;
         let batch = validated.into_stored(self.log.log_end(), leader_epoch);
         Ok(Appended { log_append_time, ..self.write(batch, flush_messages, now)? })
     }
@@ -345,7 +358,13 @@ impl State {
         self.unflushed += i64::from(header.record_count);
         match batch.control() {
             Some(ControlRecord::EndTransaction { result, coordinator_epoch }) => {
-                self.producers.record_marker(&header, result, coordinator_epoch);
+                let ended = self.producers.record_marker(&header, result, coordinator_epoch);
+                if let Some(ended) = ended.filter(|ended| ended.aborted)
+                    && let Err(error) = self.log.note_aborted((&ended).into())
+                {
+                    // It is remembered, and found; before it could be forgotten it is written, or nothing else is.
+                    tracing::warn!(%error, "aborted transaction stays in memory");
+                }
             }
             Some(ControlRecord::Other(_)) => {}
             None => self.producers.record(&header),

@@ -191,10 +191,8 @@ impl State {
             return Ok(());
         }
         let mut producers = Producers::default();
-        self.log.replay(&mut |event| match event {
-            ReplayEvent::Snapshot(entries, _) => producers.restore(entries),
-            ReplayEvent::Batch(header) => producers.record(header),
-        })?;
+        self.log.replay(&mut |event: ReplayEvent<'_>| event.apply(&mut producers))?;
+        producers.committed_to(self.replica.high_watermark());
         self.producers = producers;
         Ok(())
     }

@@ -218,6 +218,9 @@ impl State {
         if let Transition::BecameLeader { epoch, .. } = transition {
             self.log.assign_epoch(epoch);
         }
+        if transition.is_new_epoch() {
+            self.producers.forget_verifications();
+        }
         self.settle_acks();
         transition
     }

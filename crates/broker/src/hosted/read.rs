@@ -1,7 +1,7 @@
 //! What clients read from a partition: batches, offsets by time, ends of epochs.
 
 use bytes::Bytes;
-use milena_log::{ReadError, ReadPlan};
+use milena_log::{AbortedTransaction, ReadError, ReadPlan};
 use milena_partition::{EpochRefusal, Role};
 use milena_records::{LeaderEpoch, Offset};
 use milena_wire::ErrorCode;
@@ -30,6 +30,8 @@ pub(crate) struct Fetched {
     pub(crate) high_watermark: Offset,
     pub(crate) last_stable_offset: Offset,
     pub(crate) log_start: Offset,
+    /// Aborted transactions that overlap the records, by their first offset; only for those who read committed.
+    pub(crate) aborted: Vec<AbortedTransaction>,
     /// The client's last epoch ended earlier here than it thinks: largest common epoch and its end.
     pub(crate) diverging: Option<(LeaderEpoch, Offset)>,
 }
@@ -136,10 +138,28 @@ impl Hosted {
                 Some(next) => at = next,
                 None => {
                     fetched.records = slice.bytes;
+                    if read_committed {
+                        fetched.aborted = self.aborted(Offset(from.offset), slice.next_offset)?;
+                    }
                     return Ok(fetched);
                 }
             }
         }
+    }
+
+    /// Aborted transactions that overlap `from..to`, by their first offset. The lock is held to find the index, not to
+    /// read it.
+    fn aborted(&self, from: Offset, to: Offset) -> Result<Vec<AbortedTransaction>, FetchRefusal> {
+        let (mut found, mut at) = (Vec::new(), Some(from));
+        while let Some(next) = at {
+            let index = self.with(|state| state.log.aborted_index(next)).ok_or(FetchRefusal::Closed)??;
+            at = match index {
+                Some(index) => index.collect(from, to, &mut found)?,
+                None => None,
+            };
+        }
+        found.sort_by_key(|transaction| transaction.first_offset);
+        Ok(found)
     }
 
     /// The replica among `candidates` that a consumer at `offset` should rather read from: the one that has most. None
@@ -201,6 +221,7 @@ impl State {
             high_watermark: self.replica.high_watermark(),
             last_stable_offset: self.last_stable_offset(),
             log_start: self.log.log_start(),
+            aborted: Vec::new(),
             diverging: self.divergence(from)?,
         };
         if fetched.diverging.is_some() {

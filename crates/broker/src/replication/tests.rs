@@ -203,7 +203,7 @@ impl Cluster {
 
 impl Node {
     async fn produce(&self, batch: Bytes) -> ErrorCode {
-        match self.hosted.append(batch, Acks::All, true) {
+        match self.hosted.append(batch, Acks::All, true, None) {
             Ok(appended) if appended.replicated => ErrorCode::None,
             Ok(appended) => self.hosted.replicated(&appended, Instant::now() + PATIENCE).await,
             Err(refusal) => refusal.code(),
@@ -212,7 +212,7 @@ impl Node {
 
     /// Appends without waiting.
     fn write(&self, batch: Bytes) -> Offset {
-        self.hosted.append(batch, Acks::Leader, true).unwrap().end
+        self.hosted.append(batch, Acks::Leader, true, None).unwrap().end
     }
 
     /// High watermark and log end.
@@ -276,7 +276,7 @@ async fn a_new_leaders_log_replaces_what_only_the_old_one_had() {
         cluster.node(id).fetchers.stop(PartitionKey::of(&cluster.node(id).hosted));
     }
     let (old, zombie) = (cluster.leadership.clone(), cluster.node(0));
-    let parked = zombie.hosted.append(batch(&["lost"]), Acks::All, true).unwrap();
+    let parked = zombie.hosted.append(batch(&["lost"]), Acks::All, true, None).unwrap();
     zombie.write(batch(&["lost", "too"]));
     assert_eq!(old.leader_epoch, parked.leader_epoch);
     let hosted = Arc::clone(&zombie.hosted);
@@ -367,7 +367,7 @@ async fn an_isr_that_shrinks_after_the_append_fails_the_producer_that_waits() {
     cluster.elect(0, &[0, 1]);
     cluster.node(1).fetchers.stop(PartitionKey::of(&cluster.node(1).hosted));
     let leader = cluster.node(0);
-    let appended = leader.hosted.append(batch(&["alone"]), Acks::All, true).unwrap();
+    let appended = leader.hosted.append(batch(&["alone"]), Acks::All, true, None).unwrap();
     assert!(!appended.replicated);
     let waiting = leader.hosted.replicated(&appended, Instant::now() + Duration::from_millis(50)).await;
     assert_eq!(waiting, ErrorCode::RequestTimedOut);

@@ -371,6 +371,7 @@ fn the_two_newest_snapshots_are_kept_and_a_damaged_one_means_a_longer_replay() {
     let mut log = rig.create().unwrap();
     for at in 0..4 {
         log.append(&[batch(at, 1, 1, 0)], 0).unwrap();
+        log.flush().unwrap();
         log.take_snapshot(&[], Offset(at + 1)).unwrap();
     }
     log.close(&[]).unwrap();

@@ -48,7 +48,7 @@ fn open(path: &Path, shutdown: LastShutdown, recovery_point: Offset) -> Opened {
     let (mut snapshot, mut replayed) = (Vec::new(), Vec::new());
     let (log, report) = Log::open(&storage, path, config(), &options, &mut |event| match event {
         ReplayEvent::Snapshot(entries, _) => snapshot = entries.to_vec(),
-        ReplayEvent::Batch(header) => replayed.push(*header),
+        ReplayEvent::Batch(header) | ReplayEvent::Marker(header, ..) => replayed.push(*header),
     })
     .unwrap();
     assert_eq!(report.torn_tail, None);

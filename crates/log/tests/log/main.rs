@@ -10,3 +10,4 @@ mod kafka_files;
 mod model;
 mod real_files;
 mod support;
+mod transactions;

@@ -70,7 +70,9 @@ impl Rig {
         let mut replayed = Vec::new();
         let mut replay = |event: ReplayEvent<'_>| match event {
             ReplayEvent::Snapshot(_, offset) => replayed.push(-offset.0),
-            ReplayEvent::Batch(header) => replayed.push(header.base_offset.0),
+            ReplayEvent::Batch(header) | ReplayEvent::Marker(header, ..) => {
+                replayed.push(header.base_offset.0);
+            }
         };
         let (log, report) =
             Log::open(&storage, Path::new(DIR), Arc::clone(&self.config), options, &mut replay)?;
