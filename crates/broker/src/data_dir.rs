@@ -172,9 +172,10 @@ impl DataDir {
         high_watermark: Offset,
     ) -> Result<OpenedLog, Error> {
         let mut producers = Producers::default();
-        let (log, report) = Log::open(&self.storage, path, config, options, &mut |event: ReplayEvent<'_>| {
-            event.apply(&mut producers);
-        })?;
+        let (log, report) =
+            Log::open(&self.storage, path, config, options, &mut |event: ReplayEvent<'_>| {
+                event.apply(&mut producers);
+            })?;
         if !producers.is_empty() {
             let mut newest = Vec::new();
             log.recent_batches(RECALLED_BYTES, &mut |header| newest.push(*header))?;

@@ -98,7 +98,7 @@ impl Dispatcher {
     fn route(&self, context: Context, answer: Answer, request: AnyRequest) -> Started {
         let s = &self.services;
         match request {
-            AnyRequest::Produce(it) => api::produce::start(&s.partitions, context, answer, it),
+            AnyRequest::Produce(it) => api::produce::start(s, context, answer, it),
             AnyRequest::Fetch(it) => api::fetch::start(s, context, answer, it),
             AnyRequest::ListOffsets(it) => answer.now(api::list_offsets::answer(&s.partitions, &context, it)),
             AnyRequest::OffsetForLeaderEpoch(it) => {

@@ -19,6 +19,7 @@ mod doors;
 mod error;
 mod forming;
 mod frames;
+mod grants;
 mod hosted;
 mod housekeeping;
 mod http;

@@ -82,6 +82,8 @@ bugs! {
     T2;
     /// A yes of the coordinator about one transaction lets a batch into the next one (KAFKA-14884).
     T3;
+    /// A snapshot of producers forgets which transactions are open (the last stable offset after a restart).
+    T11;
     /// A write is acknowledged by a later epoch's high watermark (KAFKA-20634).
     G1;
     /// The end of a transaction does not bump the epoch, so a late EndTxn ends the next one (KIP-890, KAFKA-17754).

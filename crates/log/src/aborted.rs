@@ -49,8 +49,7 @@ impl Entry for AbortedTransaction {
 
     fn encode(self, into: &mut Vec<u8>) {
         into.extend_from_slice(&VERSION.to_be_bytes());
-        for number in
-            [self.producer_id.0, self.first_offset.0, self.last_offset.0, self.last_stable_offset.0]
+        for number in [self.producer_id.0, self.first_offset.0, self.last_offset.0, self.last_stable_offset.0]
         {
             into.extend_from_slice(&number.to_be_bytes());
         }
@@ -136,7 +135,11 @@ impl AbortedIndex {
             let middle = low + (high - low) / 2;
             let size = AbortedTransaction::SIZE;
             let bytes = read_exact_at(&*self.file, (middle * size) as u64, size)?;
-            if AbortedTransaction::decode(&bytes).last_offset < from { low = middle + 1 } else { high = middle }
+            if AbortedTransaction::decode(&bytes).last_offset < from {
+                low = middle + 1
+            } else {
+                high = middle
+            }
         }
         Ok(low)
     }

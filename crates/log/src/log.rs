@@ -50,6 +50,8 @@ pub struct Log {
     pub(crate) hints: Arc<Mutex<Hints>>,
     /// Everything below has been cleaned (`cleanup.policy=compact`).
     pub(crate) cleaned_to: Offset,
+    /// Segments replaced by cleaned ones so far.
+    pub(crate) swaps: u64,
     /// A fault left files and memory apart.
     pub(crate) offline: bool,
 }
@@ -94,6 +96,7 @@ impl Log {
             flush: Arc::new(Mutex::new(FlushState::new(Offset::ZERO, true))),
             hints: Arc::default(),
             cleaned_to: Offset::ZERO,
+            swaps: 0,
             offline: false,
         })
     }
@@ -131,6 +134,12 @@ impl Log {
     /// Number of segments, the active one included.
     pub fn segment_count(&self) -> usize {
         self.segments.len()
+    }
+
+    /// How often a cleaned segment has replaced others: who reads batches and their aborted transactions one after the
+    /// other compares, as cleaning removes the records of aborted transactions and forgets them.
+    pub fn swaps(&self) -> u64 {
+        self.swaps
     }
 
     /// Settings in force.

@@ -131,6 +131,7 @@ impl Log {
             ))),
             hints: Arc::default(),
             cleaned_to: Offset::ZERO,
+            swaps: 0,
             offline: false,
         };
         if options.shutdown == LastShutdown::Unclean {

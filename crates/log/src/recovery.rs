@@ -45,7 +45,8 @@ impl Recovery<'_> {
         let snapshot = newest_snapshot(&self.log, trusted).filter(|_| aborted_are_right);
         let offset = snapshot.as_ref().map_or(Offset::ZERO, |(_, offset)| *offset);
         if let Some((entries, offset)) = &snapshot {
-            for open in entries.iter().filter(|entry| entry.current_transaction_first_offset >= Offset::ZERO) {
+            for open in entries.iter().filter(|entry| entry.current_transaction_first_offset >= Offset::ZERO)
+            {
                 self.transactions.begin(open.producer_id, open.current_transaction_first_offset);
             }
             replay(ReplayEvent::Snapshot(entries, *offset));

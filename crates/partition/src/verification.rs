@@ -57,7 +57,11 @@ impl Producers {
 
     /// Whether a batch that [`Producers::check`] accepts may be appended as far as transactions go: `guard` is the one
     /// that its question had, if the coordinator said yes.
-    pub fn check_transaction(&self, batch: &BatchHeader, guard: Option<Guard>) -> Result<(), SequenceRefusal> {
+    pub fn check_transaction(
+        &self,
+        batch: &BatchHeader,
+        guard: Option<Guard>,
+    ) -> Result<(), SequenceRefusal> {
         let (id, epoch) = (batch.producer_id, batch.producer_epoch);
         if !batch.is_transactional() || self.is_open(id, epoch) || is_on(Bug::T2) {
             return Ok(());

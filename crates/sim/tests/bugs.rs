@@ -7,7 +7,7 @@ use milena_partition::{
     BatchVerdict, BrokerLife, EpochCache, EpochEnd, FollowerFetch, Judgement, Leadership, Lives, LogBounds,
     Patience, Position, Producers, Replica, Reply,
 };
-use milena_records::{BatchHeader, LeaderEpoch, Offset, ProducerEpoch, ProducerId};
+use milena_records::{BatchHeader, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TransactionResult};
 use milena_sim::hunt::hunt;
 
 /// Seeds that a mistake may take to be noticed.
@@ -122,7 +122,15 @@ fn a_leader_decides_otherwise_when_a_rule_is_taken_back() {
     };
     assert_eq!((joins(), with(Some(Bug::M5), joins)), (false, true));
 
-    let batch = |sequence: i32| BatchHeader {
+    let mut producers = Producers::default();
+    producers.refused(&batch(0), 0);
+    let overtakes = || producers.check(&batch(1)).is_ok();
+    assert_eq!((overtakes(), with(Some(Bug::P10), overtakes)), (false, true));
+}
+
+/// A batch of one record of producer 1.
+fn batch(sequence: i32) -> BatchHeader {
+    BatchHeader {
         base_offset: Offset(0),
         batch_length: 100,
         partition_leader_epoch: LeaderEpoch(0),
@@ -136,9 +144,31 @@ fn a_leader_decides_otherwise_when_a_rule_is_taken_back() {
         producer_epoch: ProducerEpoch(0),
         base_sequence: sequence,
         record_count: 1,
+    }
+}
+
+/// Rules about transactions in one partition.
+#[test]
+fn a_partition_opens_transactions_otherwise_when_a_rule_is_taken_back() {
+    let transactional = BatchHeader { attributes: 1 << 4, ..batch(0) };
+    let marker = BatchHeader { attributes: 0b11 << 4, base_sequence: -1, base_offset: Offset(1), ..batch(0) };
+    let unasked = || Producers::default().check_transaction(&transactional, None).is_ok();
+    assert_eq!((unasked(), with(Some(Bug::T2), unasked)), (false, true));
+
+    // The coordinator said yes, then ended the transaction; its marker was here first.
+    let late = || {
+        let mut producers = Producers::default();
+        let guard = producers.verify(&transactional, false, 0).expect("nothing is open");
+        producers.record_marker(&marker, TransactionResult::Abort, 1);
+        producers.check_transaction(&transactional, Some(guard)).is_ok()
     };
-    let mut producers = Producers::default();
-    producers.refused(&batch(0), 0);
-    let overtakes = || producers.check(&batch(1)).is_ok();
-    assert_eq!((overtakes(), with(Some(Bug::P10), overtakes)), (false, true));
+    assert_eq!((late(), with(Some(Bug::T3), late)), (false, true));
+
+    let forgotten = || {
+        let (mut producers, mut restored) = (Producers::default(), Producers::default());
+        producers.record(&transactional);
+        restored.restore(&producers.entries());
+        restored.first_unstable_offset(Offset(1)).is_none()
+    };
+    assert_eq!((forgotten(), with(Some(Bug::T11), forgotten)), (false, true));
 }

@@ -3,12 +3,13 @@
 //! Each partition takes one batch and is answered for itself (PR-3). `acks=0` gets no answer, and a closed
 //! connection if anything failed (PR-2). `acks=all` waits until the high watermark has passed the batch, in
 //! the leader epoch that wrote it. Version 7 allows zstd (KIP-110), 8 tells which records were refused
-//! (KIP-467), 10 names the new leader (KIP-951), 13 names topics by id (KIP-516).
+//! (KIP-467), 10 names the new leader (KIP-951), 12 adds partitions to transactions (KIP-890), 13 names topics by id (KIP-516).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use milena_metadata::BrokerId;
+use milena_partition::Guard;
 use milena_wire::produce::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceRequest,
     ProduceResponse, TopicProduceData, TopicProduceResponse,
@@ -17,8 +18,10 @@ use milena_wire::{ErrorCode, Records};
 
 use crate::connection::{Outcome, Started};
 use crate::dispatch::{Answer, Context};
+use crate::grants::{self, Grants, Question};
 use crate::hosted::{Acks, Appended, Hosted, ProduceRefusal};
 use crate::partitions::{Partitions, TopicRef};
+use crate::services::Services;
 
 /// The client id that may write to internal topics, as in Kafka.
 const ADMIN_CLIENT: &str = "__admin_client";
@@ -29,41 +32,81 @@ struct Parked {
     partition: usize,
     hosted: Arc<Hosted>,
     appended: Appended,
+    acks: Acks,
 }
 
 impl Parked {
     /// Waits for disk and replicas, as far as the topic and the request ask for them.
-    async fn settled(&self, acks: Option<Acks>, deadline: Instant) -> ErrorCode {
+    async fn settled(&self, deadline: Instant) -> ErrorCode {
         if self.appended.must_flush {
             match self.hosted.flushed(&self.appended).await {
                 ErrorCode::None => {}
                 code => return code,
             }
         }
-        match acks {
-            Some(Acks::All) if !self.appended.replicated => {
-                self.hosted.replicated(&self.appended, deadline).await
-            }
+        match self.acks {
+            Acks::All if !self.appended.replicated => self.hosted.replicated(&self.appended, deadline).await,
             _ => ErrorCode::None,
         }
     }
 }
 
-/// Appends at once; answers at once too unless replicas must be waited for.
+/// Appends at once, unless the coordinator must be asked first: then nothing behind this request is appended before
+/// it. Answers at once too unless replicas must be waited for.
 pub(crate) fn start(
-    partitions: &Arc<Partitions>,
+    services: &Services,
     context: Context,
     answer: Answer,
     request: ProduceRequest,
 ) -> Started {
     let deadline = Instant::now() + Duration::from_millis(request.timeout_ms.max(0) as u64);
+    let partitions = &services.partitions;
+    let question = match grants::transaction(&request) {
+        Ok(None) => None,
+        Ok(Some(producer)) => Question::of(partitions, &request, &producer, context.version),
+        Err(code) => return answer_all(answer, request, code),
+    };
+    let Some(question) = question else {
+        return append(partitions, context, answer, request, &Grants::default(), deadline);
+    };
+    let (partitions, enlister) = (Arc::clone(partitions), services.enlister.clone());
+    Started::Gated(Box::pin(async move {
+        let grants = question.ask(&enlister).await;
+        append(&partitions, context, answer, request, &grants, deadline)
+    }))
+}
+
+/// The same answer for every partition.
+fn answer_all(answer: Answer, request: ProduceRequest, code: ErrorCode) -> Started {
+    let acks = request.acks;
+    let responses = request.topic_data.into_iter().map(|topic| TopicProduceResponse {
+        partition_responses: topic.partition_data.iter().map(|it| failed(it.index, code, None)).collect(),
+        name: topic.name,
+        topic_id: topic.topic_id,
+    });
+    let response = ProduceResponse { responses: responses.collect(), ..Default::default() };
+    match Acks::from_wire(acks) {
+        Some(Acks::None) => Started::Done(silence(&response)),
+        _ => answer.now(response),
+    }
+}
+
+fn append(
+    partitions: &Arc<Partitions>,
+    context: Context,
+    answer: Answer,
+    request: ProduceRequest,
+    grants: &Grants,
+    deadline: Instant,
+) -> Started {
     let acks = Acks::from_wire(request.acks);
     let mut parked = Vec::new();
     let mut responses = Vec::with_capacity(request.topic_data.len());
     for topic in request.topic_data {
         let at = responses.len();
-        responses.push(append_topic(partitions, &context, acks, topic, |partition, hosted, appended| {
-            parked.push(Parked { topic: at, partition, hosted, appended });
+        let granted = |partition| grants.of(at, partition);
+        responses.push(append_topic(partitions, &context, acks, topic, granted, |it| {
+            parked.push(Parked { topic: at, ..it });
         }));
     }
     let mut response = ProduceResponse { responses, ..Default::default() };
@@ -84,7 +127,7 @@ pub(crate) fn start(
             let partitions = Arc::clone(partitions);
             answer.later(async move {
                 for wait in parked {
-                    let code = wait.settled(acks, deadline).await;
+                    let code = wait.settled(deadline).await;
                     let slot = &mut response.responses[wait.topic].partition_responses[wait.partition];
                     if code != ErrorCode::None {
                         *slot = failed(slot.index, code, None);
@@ -140,23 +183,27 @@ fn append_topic(
     context: &Context,
     acks: Option<Acks>,
     topic: TopicProduceData,
-    mut park: impl FnMut(usize, Arc<Hosted>, Appended),
+    granted: impl Fn(usize) -> Result<Option<Guard>, ErrorCode>,
+    mut park: impl FnMut(Parked),
 ) -> TopicProduceResponse {
     let reference =
         if context.version >= 13 { TopicRef::Id(topic.topic_id) } else { TopicRef::Name(topic.name.clone()) };
     let zstd_allowed = context.version >= 7;
     let mut partition_responses = Vec::with_capacity(topic.partition_data.len());
-    for data in topic.partition_data {
+    for (place, data) in topic.partition_data.into_iter().enumerate() {
         let index = data.index;
         let response = match acks {
             None => failed(index, ErrorCode::InvalidRequiredAcks, None),
             Some(_) if !partitions.may_lead() => failed(index, ErrorCode::NotLeaderOrFollower, None),
-            Some(acks) => match find(partitions, context, &reference, index) {
-                Err(code) => elsewhere(partitions, &reference, failed(index, code, None)),
-                Ok(hosted) => {
+            Some(acks) => match (find(partitions, context, &reference, index), granted(place)) {
+                (Err(code), _) => elsewhere(partitions, &reference, failed(index, code, None)),
+                (_, Err(code)) => failed(index, code, None),
+                (Ok(hosted), Ok(guard)) => {
                     let batch = data.records.map(Records::into_bytes).unwrap_or_default();
                     let bytes = batch.len() as u64;
-                    let outcome = hosted.append(batch, acks, zstd_allowed, None);
+                    // A transaction is only as durable as its least durable batch (T7).
+                    let acks = if milena_records::looks_transactional(&batch) { Acks::All } else { acks };
+                    let outcome = hosted.append(batch, acks, zstd_allowed, guard);
                     let appended = outcome.as_ref().ok().map(|it| (it.records(), bytes));
                     partitions.traffic.produced(appended);
                     hosted.traffic.produced(appended);
@@ -164,7 +211,7 @@ fn append_topic(
                         Ok(appended) => {
                             let response = succeeded(index, &appended);
                             if appended.must_flush || (acks == Acks::All && !appended.replicated) {
-                                park(partition_responses.len(), hosted, appended);
+                                park(Parked { topic: 0, partition: place, hosted, appended, acks });
                             }
                             response
                         }

@@ -1,7 +1,5 @@
 //! Appending a coordinator's marker, which ends a producer's transaction in this partition.
 
-#![allow(dead_code, reason = "the service that takes markers calls it next")]
-
 use std::sync::Arc;
 
 use milena_partition::{AppendRefusal, Marker, MarkerFence, MarkerVerdict};

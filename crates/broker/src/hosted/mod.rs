@@ -26,8 +26,6 @@ use milena_wire::Uuid;
 pub(crate) use append::{Acks, Appended, ProduceRefusal};
 pub(crate) use following::Next;
 pub(crate) use leading::{Follower, Stated};
-#[allow(unused_imports, reason = "the service that takes markers names it next")]
-pub(crate) use markers::MarkerRefusal;
 pub(crate) use read::{FetchFrom, FetchRefusal, Fetched, OffsetQuery};
 pub(crate) use upkeep::{Checkpointed, DeleteRefusal};
 

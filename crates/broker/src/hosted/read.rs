@@ -129,18 +129,26 @@ impl Hosted {
     ) -> Result<Fetched, FetchRefusal> {
         let mut at = Offset(from.offset);
         loop {
-            let planned = self.with(|state| state.plan_fetch(from, at, read_committed, at_least_one));
-            let (mut fetched, plan) = planned.ok_or(FetchRefusal::Closed)??;
+            let planned = self.with(|state| {
+                let planned = state.plan_fetch(from, at, read_committed, at_least_one)?;
+                Ok::<_, FetchRefusal>((planned, state.log.swaps()))
+            });
+            let ((mut fetched, plan), swaps) = planned.ok_or(FetchRefusal::Closed)??;
             let Some(plan) = plan else { return Ok(fetched) };
             let beyond = plan.beyond();
             let slice = plan.run()?;
             match beyond.filter(|next| slice.is_gap_up_to(*next)) {
                 Some(next) => at = next,
                 None => {
-                    fetched.records = slice.bytes;
                     if read_committed {
                         fetched.aborted = self.aborted(Offset(from.offset), slice.next_offset)?;
+                        // What was read of a segment that has been cleaned since may hold aborted records that nobody
+                        // knows of any more.
+                        if self.with(|state| state.log.swaps()) != Some(swaps) {
+                            continue;
+                        }
                     }
+                    fetched.records = slice.bytes;
                     return Ok(fetched);
                 }
             }

@@ -13,7 +13,6 @@
 mod completions;
 mod coordinator;
 mod desk;
-#[allow(dead_code, reason = "produce begins to ask next")]
 mod enlister;
 mod lanes;
 mod markers;
@@ -23,7 +22,6 @@ mod term;
 pub(crate) use completions::{Completions, Due};
 pub(crate) use coordinator::TransactionCoordinator;
 pub(crate) use desk::Desk;
-#[allow(unused_imports, reason = "produce begins to ask next")]
 pub(crate) use enlister::{Enlister, Enlistment, Support, Target};
 pub(crate) use proposals::{proposals, run};
 pub(crate) use term::Terms;

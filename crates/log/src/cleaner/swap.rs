@@ -74,6 +74,7 @@ impl Log {
         let empty = crate::segment::Segment::new(place, first, now_ms);
         let cleaned = std::mem::replace(&mut group.cleaned.segment, empty);
         self.segments.splice(at..at + count, [cleaned]);
+        self.swaps += 1;
         self.flush.lock().expect("no panic while the lock is held").names_changed = true;
         Ok(())
     }

@@ -233,11 +233,7 @@ pub fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 /// to the newest record that stays, are left out.
 pub fn producers(log: &Log) -> Vec<ProducerEntry> {
     let mut producers = Producers::default();
-    log.replay(&mut |event| match event {
-        ReplayEvent::Snapshot(entries, _) => producers.restore(entries),
-        ReplayEvent::Batch(header) => producers.record(header),
-    })
-    .unwrap();
+    log.replay(&mut |event: ReplayEvent<'_>| event.apply(&mut producers)).unwrap();
     comparable(&producers)
 }
 

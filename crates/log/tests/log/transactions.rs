@@ -91,7 +91,8 @@ struct Owner {
 
 impl Owner {
     fn new() -> Self {
-        let rig = Rig::new(LogConfig { segment_bytes: 700, index_interval_bytes: 100, ..LogConfig::default() });
+        let rig =
+            Rig::new(LogConfig { segment_bytes: 700, index_interval_bytes: 100, ..LogConfig::default() });
         let mut log = rig.create().unwrap();
         log.flush().unwrap();
         Self { rig, log: Some(log), producers: Producers::default(), batches: Vec::new(), recovery_point: 0 }
@@ -192,15 +193,10 @@ impl Owner {
     /// All that is derived, against the list.
     fn check(&mut self, what: &str) {
         let mut producers = Producers::default();
-        let aborted: Vec<_> =
-            self.batches.iter().filter_map(|batch| record(&mut producers, batch)).collect();
+        let aborted: Vec<_> = self.batches.iter().filter_map(|batch| record(&mut producers, batch)).collect();
         let end = self.log().log_end();
         assert_eq!(self.producers.entries(), producers.entries(), "{what}");
-        assert_eq!(
-            self.producers.first_unstable_offset(end),
-            producers.first_unstable_offset(end),
-            "{what}"
-        );
+        assert_eq!(self.producers.first_unstable_offset(end), producers.first_unstable_offset(end), "{what}");
         for from in 0..=end.0 {
             for to in from..=end.0 {
                 let (from, to) = (Offset(from), Offset(to));
