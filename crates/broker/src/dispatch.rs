@@ -20,7 +20,6 @@ use crate::services::Services;
 const NOT_SERVED: &[ApiKey] = &[
     ApiKey::SaslHandshake,
     ApiKey::SaslAuthenticate,
-    ApiKey::WriteTxnMarkers,
     ApiKey::DescribeAcls,
     ApiKey::CreateAcls,
     ApiKey::DeleteAcls,
@@ -196,12 +195,14 @@ impl Dispatcher {
             AnyRequest::RemoveRaftVoter(it) => {
                 answer.later(api::remove_raft_voter::answer(Arc::clone(s), it))
             }
+            AnyRequest::WriteTxnMarkers(it) => {
+                answer.later(api::write_txn_markers::answer(Arc::clone(&s.partitions), it))
+            }
             AnyRequest::UnregisterBroker(it) => {
                 answer.later(api::unregister_broker::answer(Arc::clone(s), it))
             }
             AnyRequest::SaslHandshake(_)
             | AnyRequest::SaslAuthenticate(_)
-            | AnyRequest::WriteTxnMarkers(_)
             | AnyRequest::DescribeAcls(_)
             | AnyRequest::CreateAcls(_)
             | AnyRequest::DeleteAcls(_)

@@ -16,7 +16,7 @@ pub(crate) fn answer(
         let reference = TopicRef::Name(topic.name.clone());
         let responses = topic.partition_indexes.iter().map(|&partition_index| {
             match partitions.find(&reference, partition_index) {
-                Ok(hosted) => {
+                Ok(hosted) if hosted.is_leader() => {
                     let producers = hosted.producers();
                     let active = producers.iter().map(|it| ProducerState {
                         producer_id: it.producer_id.0,
@@ -32,15 +32,20 @@ pub(crate) fn answer(
                         ..Default::default()
                     }
                 }
-                Err(code) => PartitionResponse {
-                    partition_index,
-                    error_code: ErrorCode::code(code),
-                    error_message: Some(code.message().into()),
-                    ..Default::default()
-                },
+                Ok(_) => failed(partition_index, ErrorCode::NotLeaderOrFollower),
+                Err(code) => failed(partition_index, code),
             }
         });
         TopicResponse { partitions: responses.collect(), name: topic.name }
     });
     DescribeProducersResponse { topics: topics.collect(), ..Default::default() }
+}
+
+fn failed(partition_index: i32, code: ErrorCode) -> PartitionResponse {
+    PartitionResponse {
+        partition_index,
+        error_code: code.code(),
+        error_message: Some(code.message().into()),
+        ..Default::default()
+    }
 }

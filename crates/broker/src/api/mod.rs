@@ -46,6 +46,7 @@ pub(crate) mod remove_raft_voter;
 pub(crate) mod sync_group;
 pub(crate) mod txn_offset_commit;
 pub(crate) mod unregister_broker;
+pub(crate) mod write_txn_markers;
 
 /// The code for a client that may not know PRODUCER_FENCED: it gets INVALID_PRODUCER_EPOCH (TX-4).
 fn code_of_fencing(code: ErrorCode, knows_producer_fenced: bool) -> ErrorCode {

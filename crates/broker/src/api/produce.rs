@@ -35,22 +35,6 @@ struct Parked {
     acks: Acks,
 }
 
-impl Parked {
-    /// Waits for disk and replicas, as far as the topic and the request ask for them.
-    async fn settled(&self, deadline: Instant) -> ErrorCode {
-        if self.appended.must_flush {
-            match self.hosted.flushed(&self.appended).await {
-                ErrorCode::None => {}
-                code => return code,
-            }
-        }
-        match self.acks {
-            Acks::All if !self.appended.replicated => self.hosted.replicated(&self.appended, deadline).await,
-            _ => ErrorCode::None,
-        }
-    }
-}
-
 /// Appends at once, unless the coordinator must be asked first: then nothing behind this request is appended before
 /// it. Answers at once too unless replicas must be waited for.
 pub(crate) fn start(
@@ -127,7 +111,7 @@ fn append(
             let partitions = Arc::clone(partitions);
             answer.later(async move {
                 for wait in parked {
-                    let code = wait.settled(deadline).await;
+                    let code = wait.hosted.settled(&wait.appended, wait.acks, deadline).await;
                     let slot = &mut response.responses[wait.topic].partition_responses[wait.partition];
                     if code != ErrorCode::None {
                         *slot = failed(slot.index, code, None);

@@ -246,6 +246,25 @@ impl Hosted {
         }
     }
 
+    /// Waits until a batch is as safe as `acks` and the topic's `flush.messages` ask for, at most until `deadline`.
+    pub(crate) async fn settled(
+        self: &Arc<Self>,
+        appended: &Appended,
+        acks: Acks,
+        deadline: Instant,
+    ) -> ErrorCode {
+        if appended.must_flush {
+            match self.flushed(appended).await {
+                ErrorCode::None => {}
+                code => return code,
+            }
+        }
+        match acks {
+            Acks::All if !appended.replicated => self.replicated(appended, deadline).await,
+            _ => ErrorCode::None,
+        }
+    }
+
     /// Waits until a batch is on disk. Whoever comes while a flush runs shares the next one.
     pub(crate) async fn flushed(self: &Arc<Self>, appended: &Appended) -> ErrorCode {
         let _turn = self.flushing.lock().await;

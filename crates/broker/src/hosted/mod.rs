@@ -159,6 +159,11 @@ impl Hosted {
         self.touched.store(true, Ordering::Relaxed);
     }
 
+    /// Whether this replica leads.
+    pub(crate) fn is_leader(&self) -> bool {
+        self.with(|state| state.replica.role() == Role::Leader).unwrap_or(false)
+    }
+
     /// What idempotent producers have here, for DescribeProducers.
     pub(crate) fn producers(&self) -> Vec<ProducerEntry> {
         self.with(|state| state.producers.entries()).unwrap_or_default()

@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 
 use super::coordinator::TransactionCoordinator;
 use super::enlister::topic_id;
-use crate::hosted::{Appended, Hosted};
+use crate::hosted::{Acks, Appended, Hosted};
 use crate::partitions::Partitions;
 
 /// Longest for a marker to be on all in-sync replicas. Afterwards the coordinator sends it again, perhaps to another
@@ -117,14 +117,5 @@ async fn settled(written: Result<(Arc<Hosted>, Appended), ErrorCode>, deadline: 
         Ok(written) => written,
         Err(code) => return code,
     };
-    if appended.must_flush {
-        match hosted.flushed(&appended).await {
-            ErrorCode::None => {}
-            code => return code,
-        }
-    }
-    match appended.replicated {
-        true => ErrorCode::None,
-        false => hosted.replicated(&appended, deadline).await,
-    }
+    hosted.settled(&appended, Acks::All, deadline).await
 }
