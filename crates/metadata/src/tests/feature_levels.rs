@@ -9,7 +9,7 @@ fn a_cluster_is_born_once_with_the_levels_of_this_release() {
     assert_eq!(lab.image().cluster_id(), Some("5L6g3nShT-eMCtK--X86sw"));
     assert_eq!(
         lab.image().features().collect::<Vec<_>>(),
-        [("eligible.leader.replicas.version", 1), ("metadata.version", 30)]
+        [("eligible.leader.replicas.version", 1), ("metadata.version", 30), ("transaction.version", 2)]
     );
     assert_eq!(format(lab.image(), "another").records, []);
     assert!(SUPPORTED.iter().all(|feature| (feature.min..=feature.max).contains(&feature.initial)));
@@ -47,5 +47,8 @@ fn levels_move_within_what_is_supported() {
     assert_eq!(update(lab.image(), &down, true).unwrap().records, [], "validate only");
     let decision = update(lab.image(), &down, false).unwrap();
     lab.commit(decision);
-    assert_eq!(lab.image().features().collect::<Vec<_>>(), [("metadata.version", 30)]);
+    assert_eq!(
+        lab.image().features().collect::<Vec<_>>(),
+        [("metadata.version", 30), ("transaction.version", 2)]
+    );
 }
