@@ -123,6 +123,11 @@ impl DataDir {
         self.root.mark_running(broker_epoch)
     }
 
+    /// A crash from now on counts as unclean, whatever the kernel still has: the device has failed.
+    pub(crate) fn mark_suspect(&self) -> Result<(), Error> {
+        self.root.mark_suspect()
+    }
+
     /// Everything is closed and written.
     pub(crate) fn mark_clean(&self, broker_epoch: i64) -> Result<(), Error> {
         self.root.mark_clean(broker_epoch)

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use milena_disk::Level;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -17,6 +18,8 @@ use crate::settings::Settings;
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Shortest time between two rounds, however small a topic's `flush.ms` is.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+/// Longest time between two rounds while the disk is nearly full: retention is what makes room.
+const SHORT_OF_ROOM: Duration = Duration::from_secs(1);
 /// How often descriptors of idle files are closed.
 const IDLE_FILES: Duration = Duration::from_secs(60);
 
@@ -61,7 +64,8 @@ impl Housekeeping {
         let pause = pause(&all);
         let config = self.settings.broker();
         let millis = |value: i64| Duration::from_millis(value.max(1) as u64);
-        if now >= due.retention {
+        let is_short = self.data_dir.health().level() >= Level::Scarce;
+        if now >= due.retention || is_short {
             self.retain(&all, config.producer_id_expiration_ms().into());
             due.retention = now + millis(config.log_retention_check_interval_ms());
         }
@@ -73,7 +77,7 @@ impl Housekeeping {
             self.data_dir.close_idle_files();
             due.idle_files = now + IDLE_FILES;
         }
-        (due, pause)
+        (due, if is_short { pause.min(SHORT_OF_ROOM) } else { pause })
     }
 
     /// Flushes partitions whose `flush.ms` is short, and what a roll has closed.
@@ -92,7 +96,9 @@ impl Housekeeping {
         let now = clock::unix_ms();
         for hosted in all {
             if hosted.retain(now, producer_expiration_ms) {
-                hosted.purge(now);
+                // A full disk cannot wait for `file.delete.delay.ms`.
+                let is_full = self.data_dir.health().level() == Level::Full;
+                hosted.purge(if is_full { i64::MAX } else { now });
             }
         }
     }

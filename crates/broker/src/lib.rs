@@ -33,6 +33,7 @@ mod quorum;
 mod random;
 mod registration;
 mod replication;
+mod room;
 mod server;
 mod services;
 mod settings;

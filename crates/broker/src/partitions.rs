@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 
+use milena_disk::{Health, Level};
 use milena_peer::liveness::Lease;
 use milena_wire::{ErrorCode, Text, Uuid};
 
@@ -26,6 +27,7 @@ pub(crate) struct Partitions {
     fetch_max_bytes: AtomicUsize,
     view: Arc<View>,
     lease: Arc<Lease>,
+    disk: Arc<Health>,
     /// Of all partitions since the start, also of those that are gone.
     pub(crate) traffic: Traffic,
     /// What became of those that this broker leads.
@@ -40,13 +42,14 @@ struct Map {
 
 impl Partitions {
     /// None yet. No fetch gets more than `fetch_max_bytes`. Partitions of other brokers are known by `view`; this one
-    /// acts as a leader while `lease` holds.
-    pub(crate) fn new(fetch_max_bytes: usize, view: Arc<View>, lease: Arc<Lease>) -> Self {
+    /// acts as a leader while `lease` holds, and takes records while `disk` has room.
+    pub(crate) fn new(fetch_max_bytes: usize, view: Arc<View>, lease: Arc<Lease>, disk: Arc<Health>) -> Self {
         Self {
             map: RwLock::default(),
             fetch_max_bytes: AtomicUsize::new(fetch_max_bytes),
             view,
             lease,
+            disk,
             traffic: Traffic::default(),
             changes: Changes::default(),
         }
@@ -56,6 +59,11 @@ impl Partitions {
     /// cut off may have been replaced, and must not say what its successors do not know (test id M19).
     pub(crate) fn may_lead(&self) -> bool {
         self.lease.holds()
+    }
+
+    /// What the room on the disk allows to producers.
+    pub(crate) fn room(&self) -> Level {
+        self.disk.level()
     }
 
     /// The metadata that is applied.

@@ -39,6 +39,7 @@ use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
 use crate::registration::{self, Applicant};
 use crate::replication::{Feeder, FetcherContext, Fetchers, IsrKeeper, IsrQueue};
+use crate::room::Room;
 use crate::services::Services;
 use crate::settings::Settings;
 use crate::standstill::Standstill;
@@ -109,6 +110,7 @@ pub struct Server {
     http: Option<SocketAddr>,
     tasks: JoinSet<()>,
     cleaner: Option<RunningCleaner>,
+    room: Room,
     /// Watches the disk as long as it is here.
     _standstill: Option<Standstill>,
     shutdown: CancellationToken,
@@ -147,7 +149,8 @@ impl Server {
         let epoch = applicant.register(&controller).await?;
         let lease = liveness.as_ref().map_or_else(|| Arc::new(Lease::always()), Liveness::lease);
         let fetch_max_bytes = config.fetch_max_bytes().max(0) as usize;
-        let partitions = Arc::new(Partitions::new(fetch_max_bytes, Arc::clone(&view), lease));
+        let partitions =
+            Arc::new(Partitions::new(fetch_max_bytes, Arc::clone(&view), lease, data_dir.health()));
         let isr = Arc::<IsrQueue>::default();
         let fetchers = FetcherContext {
             identity: Identity::new(&meta.cluster_id, NodeId(meta.node_id as u64)),
@@ -183,6 +186,10 @@ impl Server {
                 ControllerTasks::new(&quorum.cluster, &quorum.committed, liveness, Arc::clone(&settings));
             control.spawn(tasks.run(shutdown.clone()));
             liveness.take_part(epoch, Arc::clone(&everywhere), &shutdown, control);
+        }
+        let room = Room::tend(&data_dir, &config).map_err(StartError::DiskWatch)?;
+        if let Some(liveness) = &liveness {
+            room.follow(liveness, &shutdown, control);
         }
         let doors = Arc::new(Doors::new(liveness.is_some()));
         let standstill = match &liveness {
@@ -262,6 +269,7 @@ impl Server {
             http: http.as_ref().and_then(|socket| socket.local_addr().ok()),
             tasks: JoinSet::new(),
             cleaner: None,
+            room,
             _standstill: standstill,
             shutdown,
         };
@@ -344,6 +352,7 @@ impl Server {
         tokio::select! {
             reason = self.services.cluster_raft.stopped() => reason,
             reason = self.services.coordination_raft.stopped() => reason,
+            reason = self.room.failed() => reason,
         }
     }
 
@@ -377,6 +386,7 @@ impl Server {
         if let Some(peering) = self.peering {
             peering.close().await;
         }
+        self.services.data_dir.health().close();
         self.node.shutdown().await;
         info!(elapsed_ms = began.elapsed().as_millis() as u64, "stopped");
     }

@@ -108,6 +108,7 @@ impl Services {
 
     /// Closes every partition and says so on disk. Returns whether the next start may trust the files.
     pub(crate) fn close(&self, epoch: BrokerEpoch) -> bool {
+        let failed = self.data_dir.health().failure().is_some();
         let all = self.partitions.all();
         let mut offsets = Vec::with_capacity(all.len());
         let mut is_clean = true;
@@ -126,6 +127,10 @@ impl Services {
         if let Err(error) = synced {
             warn!(%error, "checkpoints not written");
             return false;
+        }
+        if failed {
+            warn!("the data directory has failed; the next start checks everything in it");
+            return self.data_dir.mark_suspect().is_ok();
         }
         is_clean && self.data_dir.mark_clean(epoch.0).is_ok()
     }

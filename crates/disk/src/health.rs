@@ -1,11 +1,15 @@
-//! Operations that have begun and not ended.
+//! Operations that have begun and not ended, and what those that failed tell of the disk.
 //!
 //! On the way of every append, so it costs a few atomic instructions and neither a clock nor a lock: the time that
 //! an operation takes is measured by whoever looks, not by the one who may never come back.
 
 use std::cell::Cell;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
+
+use crate::ballast::Ballast;
+use crate::space::Level;
 
 /// Operations that are told apart at one time. More are not counted, which changes nothing: a disk that hangs leaves
 /// all of these unfinished.
@@ -13,6 +17,21 @@ const SLOTS: usize = 64;
 /// Thread ids of Linux are below 2^22; the rest of a slot is a number that no other operation has.
 const THREAD_BITS: u32 = 23;
 const THREAD_MASK: u64 = (1 << THREAD_BITS) - 1;
+
+/// Between two attempts of what waits for room.
+const RETRY: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// Whether there was no room, on the disk or in a quota: nothing is broken.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Whether the device failed, or the file system gave up on it.
+fn is_fault(error: &io::Error) -> bool {
+    let of_the_device = [rustix::io::Errno::IO, rustix::io::Errno::NXIO, rustix::io::Errno::NODEV];
+    error.kind() == io::ErrorKind::ReadOnlyFilesystem
+        || error.raw_os_error().is_some_and(|code| of_the_device.iter().any(|it| it.raw_os_error() == code))
+}
 
 /// What an operation asks of the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +52,12 @@ pub struct Health {
     slots: [[AtomicU64; SLOTS]; KINDS],
     begun: AtomicU64,
     finished: [AtomicU64; KINDS],
+    /// An operation has failed for want of room since the last look.
+    out_of_room: AtomicBool,
+    level: AtomicU8,
+    ballast: Mutex<Option<Ballast>>,
+    failure: OnceLock<String>,
+    closing: AtomicBool,
 }
 
 impl Default for Health {
@@ -42,6 +67,11 @@ impl Default for Health {
             slots: [slots(), slots()],
             begun: AtomicU64::new(0),
             finished: [AtomicU64::new(0), AtomicU64::new(0)],
+            out_of_room: AtomicBool::new(false),
+            level: AtomicU8::new(Level::Ample as u8),
+            ballast: Mutex::default(),
+            failure: OnceLock::new(),
+            closing: AtomicBool::new(false),
         }
     }
 }
@@ -98,7 +128,96 @@ impl Health {
     /// Those of `act`.
     pub fn during<T>(&self, kind: Kind, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let _operation = self.begin(kind);
-        act()
+        act().inspect_err(|error| self.failed(error))
+    }
+
+    /// Like [`Health::during`], for what must not fail because the disk is full, and can be repeated: waits for room,
+    /// first that of the ballast. Nobody waits longer than until [`Health::close`]. As nothing ends meanwhile, the
+    /// disk counts as stuck to those who watch.
+    ///
+    /// # Errors
+    /// Those of `act`.
+    pub fn until_room<T>(&self, kind: Kind, mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        let _operation = self.begin(kind);
+        let mut said = false;
+        loop {
+            let result = act().inspect_err(|error| self.failed(error));
+            match result {
+                Err(error) if is_full(&error) && !self.closing.load(Ordering::Acquire) => {
+                    if !std::mem::replace(&mut said, true) {
+                        tracing::warn!(%error, "no room for the metadata log, waiting for some");
+                    }
+                    std::thread::sleep(RETRY);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Takes note of an operation's failure: one for want of room throws the ballast, one of the device condemns the
+    /// directory.
+    pub fn failed(&self, error: &io::Error) {
+        if is_full(error) {
+            self.out_of_room.store(true, Ordering::Release);
+            self.set_level(Level::Full);
+            self.throw_ballast();
+        } else if is_fault(error) {
+            let told = self.failure.set(error.to_string());
+            if told.is_ok() {
+                tracing::error!(%error, "the data directory has failed");
+            }
+        }
+    }
+
+    /// Why the directory is to be used no more, if it has failed: after an error of the device nobody knows what of
+    /// the last writes is there (test id D1).
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    /// What the room left allows.
+    pub fn level(&self) -> Level {
+        match self.level.load(Ordering::Acquire) {
+            0 => Level::Ample,
+            1 => Level::Low,
+            2 => Level::Scarce,
+            _ => Level::Full,
+        }
+    }
+
+    /// Whoever waits for room waits no more: the process is stopping.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn set_level(&self, level: Level) {
+        self.level.store(level as u8, Ordering::Release);
+    }
+
+    pub(crate) fn take_out_of_room(&self) -> bool {
+        self.out_of_room.swap(false, Ordering::AcqRel)
+    }
+
+    pub(crate) fn hold(&self, ballast: Ballast) {
+        *self.ballast.lock().unwrap() = Some(ballast);
+    }
+
+    pub(crate) fn holds_ballast(&self) -> bool {
+        self.ballast.lock().unwrap().as_ref().is_some_and(Ballast::is_held)
+    }
+
+    pub(crate) fn throw_ballast(&self) {
+        match self.ballast.lock().unwrap().as_mut().map(Ballast::throw) {
+            Some(Ok(true)) => tracing::warn!("the disk is full: the ballast is deleted to make room"),
+            Some(Err(error)) => tracing::warn!(%error, "ballast not deleted"),
+            Some(Ok(false)) | None => {}
+        }
+    }
+
+    pub(crate) fn take_ballast(&self, bytes: u64) {
+        if let Some(Err(error)) = self.ballast.lock().unwrap().as_mut().map(|ballast| ballast.take(bytes)) {
+            tracing::debug!(%error, "no ballast");
+        }
     }
 
     /// The oldest unfinished operation of a kind.
@@ -145,6 +264,32 @@ mod tests {
         drop((second, sync));
         assert_eq!((health.oldest(Kind::Change), health.oldest(Kind::Sync)), (None, None));
         assert_eq!((health.finished(Kind::Change), health.finished(Kind::Sync)), (2, 1));
+    }
+
+    #[test]
+    fn device_error_condemns_the_directory_and_others_do_not() {
+        let health = Health::default();
+        for code in [rustix::io::Errno::NOENT, rustix::io::Errno::NOSPC, rustix::io::Errno::MFILE] {
+            assert!(health.during(Kind::Sync, || Err::<(), _>(code.into())).is_err());
+            assert_eq!(health.failure(), None, "{code}");
+        }
+        assert!(health.during(Kind::Sync, || Err::<(), _>(rustix::io::Errno::IO.into())).is_err());
+        assert!(health.failure().is_some_and(|why| why.contains("Input/output error")));
+    }
+
+    #[test]
+    fn what_waits_for_room_goes_on_when_there_is_some_and_ends_with_the_process() {
+        let health = Health::default();
+        let mut left = 3;
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let done = health.until_room(Kind::Change, || {
+            left -= 1;
+            if left > 0 { Err(full()) } else { Ok(left) }
+        });
+        assert_eq!(done.unwrap(), 0);
+        health.close();
+        let refused = health.until_room(Kind::Change, || Err::<(), _>(full()));
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]

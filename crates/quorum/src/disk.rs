@@ -75,7 +75,7 @@ impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = fs::OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true);
-        let file = self.health.during(Kind::Change, || options.open(path))?;
+        let file = self.health.until_room(Kind::Change, || options.open(path))?;
         Ok(Arc::new(RealFile { file, health: Arc::clone(&self.health) }))
     }
 
@@ -85,7 +85,7 @@ impl Disk for RealDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.health.during(Kind::Change, || fs::rename(from, to))
+        self.health.until_room(Kind::Change, || fs::rename(from, to))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -105,7 +105,7 @@ struct RealFile {
 
 impl DiskFile for RealFile {
     fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
-        self.health.during(Kind::Change, || self.file.write_all_at(bytes, position))
+        self.health.until_room(Kind::Change, || self.file.write_all_at(bytes, position))
     }
 
     fn read_at(&self, position: u64, into: &mut [u8]) -> io::Result<usize> {

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use milena_disk::Level;
 use milena_metadata::BrokerId;
 use milena_partition::Guard;
 use milena_wire::produce::{
@@ -25,6 +26,12 @@ use crate::services::Services;
 
 /// The client id that may write to internal topics, as in Kafka.
 const ADMIN_CLIENT: &str = "__admin_client";
+
+/// What producers are told when there is no room for their records.
+const DISK_FULL: &str = "the disk of this broker is full (see milena.disk.reserve.bytes); records are refused until \
+                         some are deleted or room is made";
+/// How long producers are asked to wait between requests while the disk is nearly full (KIP-219).
+const SLOWED_MS: i32 = 100;
 
 /// Batches that are written but not yet on enough replicas.
 struct Parked {
@@ -93,7 +100,8 @@ fn append(
             parked.push(Parked { topic: at, ..it });
         }));
     }
-    let mut response = ProduceResponse { responses, ..Default::default() };
+    let throttle_time_ms = if partitions.room() == Level::Scarce { SLOWED_MS } else { 0 };
+    let mut response = ProduceResponse { responses, throttle_time_ms, ..Default::default() };
     if !partitions.may_lead() {
         revoke(&mut response);
     }
@@ -178,6 +186,9 @@ fn append_topic(
         let index = data.index;
         let response = match acks {
             None => failed(index, ErrorCode::InvalidRequiredAcks, None),
+            Some(_) if partitions.room() == Level::Full => {
+                failed(index, ErrorCode::KafkaStorageError, Some(DISK_FULL.to_owned()))
+            }
             Some(_) if !partitions.may_lead() => failed(index, ErrorCode::NotLeaderOrFollower, None),
             Some(acks) => match (find(partitions, context, &reference, index), granted(place)) {
                 (Err(code), _) => elsewhere(partitions, &reference, failed(index, code, None)),

@@ -29,6 +29,8 @@ pub(crate) enum Why {
     Replaced,
     /// Its disk has stood still for so many milliseconds.
     Stuck(u32),
+    /// Its disk is full.
+    Full,
 }
 
 impl std::fmt::Display for Why {
@@ -36,6 +38,7 @@ impl std::fmt::Display for Why {
         match self {
             Self::Dead(cause) => cause.fmt(f),
             Self::Replaced => f.write_str("the process that registered is not heard"),
+            Self::Full => f.write_str("its disk is full"),
             Self::Stuck(ms) => write!(f, "its disk has not moved for {ms} ms"),
         }
     }
@@ -98,6 +101,7 @@ impl Fencing {
             && peer.saying.broker_epoch == broker.epoch.0
             && peer.saying.wants == Wants::Unfenced
             && peer.saying.disk_still_ms == 0
+            && !peer.saying.disk_full
             && self.fenced_at.get(&broker.id).is_some_and(|index| peer.saying.applied >= *index)
     }
 }
@@ -116,14 +120,19 @@ fn why_fence(broker: &Broker, peer: &PeerHealth, age: Duration) -> Option<Why> {
     }
 }
 
-/// A disk that stands still: who lives on it acknowledges nothing, and beats all the same (test id D8).
+/// A disk that stands still, or is full: who lives on it acknowledges nothing, and beats all the same (test id D8).
 fn stuck(broker: &Broker, peer: &PeerHealth) -> Option<Why> {
     let ms = peer.saying.disk_still_ms;
-    let is_stuck = u128::from(ms) >= STUCK.as_millis();
-    (is_stuck && peer.verdict == Verdict::Alive && is_registered(broker, peer)).then_some(Why::Stuck(ms))
+    let why = match peer.saying.disk_full {
+        true => Why::Full,
+        false if u128::from(ms) >= STUCK.as_millis() => Why::Stuck(ms),
+        false => return None,
+    };
+    (peer.verdict == Verdict::Alive && is_registered(broker, peer)).then_some(why)
 }
 
-/// Whether a broker whose disk stands still is replaced by better ones: at least as many disks move as do not. Where
+/// Whether a broker whose disk stands still or is full is replaced by better ones: at least as many disks take writes
+/// as do not. Where
 /// all share one disk, or one hypervisor, relieving them in turn would only make it worse.
 fn others_can_take_over(image: &Image, health: &BTreeMap<BrokerId, PeerHealth>) -> bool {
     let (mut moving, mut still) = (0, 0);
@@ -131,8 +140,8 @@ fn others_can_take_over(image: &Image, health: &BTreeMap<BrokerId, PeerHealth>) 
         let Some(peer) = health.get(&broker.id).filter(|peer| peer.verdict == Verdict::Alive) else {
             continue;
         };
-        match peer.saying.disk_still_ms {
-            0 => moving += 1,
+        match (peer.saying.disk_still_ms, peer.saying.disk_full) {
+            (0, false) => moving += 1,
             _ => still += 1,
         }
     }
@@ -169,7 +178,7 @@ mod tests {
     }
 
     fn peer(incarnation: u8, verdict: Verdict, wants: Wants, applied: u64) -> BTreeMap<BrokerId, PeerHealth> {
-        let saying = Saying { broker_epoch: EPOCH.0, applied, wants, disk_still_ms: 0 };
+        let saying = Saying { broker_epoch: EPOCH.0, applied, wants, ..Saying::default() };
         let incarnation = (incarnation > 0).then_some(Incarnation([incarnation; 16]));
         BTreeMap::from([(OTHER, PeerHealth { incarnation, saying, verdict, ..PeerHealth::default() })])
     }
@@ -251,6 +260,25 @@ mod tests {
         ] {
             assert_eq!(fenced_for(&still), want, "{still:?}");
         }
+    }
+
+    #[test]
+    fn broker_whose_disk_is_full_is_fenced_until_it_has_room() {
+        let mut health = peer(2, Verdict::Alive, Wants::Unfenced, 7);
+        health.insert(ME, health[&OTHER].clone());
+        health.get_mut(&OTHER).unwrap().saying.disk_full = true;
+        let mut both = image(false, false);
+        let mut me = both.broker(OTHER).map(|one| Broker::clone(one)).unwrap();
+        me.id = ME;
+        both.apply(8, &Record::BrokerRegistered(me));
+        let mut fencing = Fencing::default();
+        let fence = vec![Action::Fence(OTHER, Why::Full)];
+        assert_eq!(fencing.actions(&both, &health, Duration::ZERO), fence);
+        fencing.fenced_at.insert(OTHER, 7);
+        assert_eq!(fencing.actions(&image(true, false), &health, Duration::ZERO), vec![]);
+        health.get_mut(&OTHER).unwrap().saying.disk_full = false;
+        let back = vec![Action::Unfence(OTHER, EPOCH)];
+        assert_eq!(fencing.actions(&image(true, false), &health, Duration::ZERO), back);
     }
 
     #[test]

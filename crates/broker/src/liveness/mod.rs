@@ -111,6 +111,11 @@ impl Liveness {
         self.peers.say(|saying| saying.disk_still_ms = ms);
     }
 
+    /// Whether the disk has no room for more records.
+    pub(crate) fn is_full(&self, full: bool) {
+        self.peers.say(|saying| saying.disk_full = full);
+    }
+
     /// The broker is leaving: should it be fenced, it is not to come back.
     pub(crate) fn leave(&self) {
         self.peers.say(|saying| saying.wants = Wants::Shutdown);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use milena_disk::Level;
 use milena_metadata::BrokerId;
 use milena_peer::replica::fetch;
 use milena_peer::replica::message::{Batches, PartitionBatches, Position, Positions};
@@ -155,9 +156,14 @@ impl Session<'_> {
         self.send_positions(&mut positions).await;
     }
 
-    fn take_partition(&mut self, answer: PartitionBatches) -> Option<Position> {
+    fn take_partition(&mut self, mut answer: PartitionBatches) -> Option<Position> {
         let key = PartitionKey::from_message(answer.key.as_ref()?);
         let fetched = self.partitions.get_mut(&key)?;
+        // Without room only the log start is followed, which may make some.
+        let is_full = self.fetcher.context.partitions.room() == Level::Full;
+        if is_full {
+            answer.records.clear();
+        }
         let mut next = fetched.hosted.follow(&answer);
         if next == Next::LowerRecoveryPoint {
             let context = &self.fetcher.context;
@@ -165,6 +171,11 @@ impl Session<'_> {
             next = fetched.hosted.follow(&answer);
         }
         match next {
+            Next::Ask | Next::Wait if is_full => {
+                fetched.wait = LONGEST_WAIT;
+                self.waiting.push((Instant::now() + fetched.wait, key));
+                None
+            }
             Next::Ask => {
                 fetched.wait = Duration::ZERO;
                 state(key, &fetched.hosted)

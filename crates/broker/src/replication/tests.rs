@@ -92,7 +92,7 @@ impl Cluster {
         let epoch = self.state.image().broker(BrokerId(id)).unwrap().epoch.0;
         let partitions = {
             let view = Arc::new(View::new(Arc::default()));
-            Arc::new(Partitions::new(1 << 20, view, Arc::new(Lease::always())))
+            Arc::new(Partitions::new(1 << 20, view, Arc::new(Lease::always()), Arc::default()))
         };
         let isr = Arc::<IsrQueue>::default();
         let stop = CancellationToken::new();

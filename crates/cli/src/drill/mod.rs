@@ -127,7 +127,7 @@ impl DrillArgs {
         // A drill that is interrupted takes its brokers, mounts and networks down too.
         let outcome = tokio::select! {
             outcome = self.rounds(&mut nodes, land.as_ref()) => outcome,
-            _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
+            () = interrupted() => Err(Failure::new("interrupted")),
         };
         if outcome.is_err() {
             for node in &nodes.list {
@@ -238,6 +238,18 @@ impl DrillArgs {
             "{} rounds on {brokers} brokers ({whose}), {} partitions, a record of {} bytes every {:?} and partition, acks=all, idempotent",
             self.count, self.partitions, self.record_size, self.every
         )
+    }
+}
+
+/// Ready when somebody wants the drill to end: SIGINT, SIGTERM, or the end of its terminal.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::hangup()));
+    let (Ok(mut terminate), Ok(mut hangup)) = signals else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
     }
 }
 

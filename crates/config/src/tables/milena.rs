@@ -13,6 +13,13 @@ settings! { BrokerConfig part 9 MILENA:
     tail_cache_bytes: "milena.tail.cache.bytes", Long = 33_554_432, AtLeast(0), ReadOnly, Later;
     /// Files kept open over all partitions; the least recently used are closed and opened again on demand.
     open_files: "milena.open.files", Int = 1024, AtLeast(16), ReadOnly, Now;
+    /// Bytes that are kept free on the data volume, a sixteenth of it at most: producers are refused with
+    /// KAFKA_STORAGE_ERROR when less is left, slowed at twice that, and the log warns at four times. 0 lets them write
+    /// until the disk is full.
+    disk_reserve_bytes: "milena.disk.reserve.bytes", Long = 134_217_728, AtLeast(0), ReadOnly, Now;
+    /// Size of a file in the data directory that is deleted when the disk is full, so that metadata, retention and
+    /// DeleteRecords have room; a sixteenth of the volume at most. It is made again when there is room. 0 for none.
+    disk_ballast_bytes: "milena.disk.ballast.bytes", Long = 67_108_864, AtLeast(0), ReadOnly, Now;
     /// Address for other brokers, as host:port, where `listeners` names none for controllers. A node to which no other
     /// is configured opens none unless this is set.
     peer_listener: "milena.peer.listener", Text = "0.0.0.0:9093", Any, ReadOnly, Now;

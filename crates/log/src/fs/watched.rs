@@ -81,7 +81,7 @@ struct WatchedFile {
 
 impl File for WatchedFile {
     fn read_at(&self, into: &mut Vec<u8>, position: u64) -> io::Result<usize> {
-        self.file.read_at(into, position)
+        self.file.read_at(into, position).inspect_err(|error| self.health.failed(error))
     }
 
     fn write_at(&self, pieces: &[IoSlice<'_>], position: u64) -> io::Result<usize> {

@@ -31,6 +31,8 @@ pub struct Saying {
     pub wants: Wants,
     /// For how long its disk has stood still, in milliseconds; zero while it moves.
     pub disk_still_ms: u32,
+    /// It has no room for more records.
+    pub disk_full: bool,
 }
 
 /// A peer as this node knows it.
@@ -179,6 +181,7 @@ impl Board {
             applied: beat.applied,
             wants: wants_from(beat.wants),
             disk_still_ms: beat.disk_still_ms,
+            disk_full: beat.disk_full,
         };
         let heard = Heard {
             incarnation,
@@ -217,6 +220,7 @@ impl Board {
             applied: state.saying.applied,
             wants: message::wants_to(state.saying.wants),
             disk_still_ms: state.saying.disk_still_ms,
+            disk_full: state.saying.disk_full,
             sent_us: micros(now),
             echo: heard.map(|heard| proto::Echo {
                 incarnation: incarnation_to(Some(heard.incarnation)),
