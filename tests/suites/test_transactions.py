@@ -26,6 +26,9 @@ TOOLS = Tools("4.3.1")
 PARTITIONS = 3
 CHOSEN = os.environ.get("MILENA_TRANSACTION_CLIENTS", "confluent-kafka,kafka-python,aiokafka,java").split(",")
 TRANSFORMERS = [name for name in CHOSEN if "transform" not in BY_NAME[name].lacks and BY_NAME[name].available()]
+# kafka-python 3.0.12 forgets a request when the coordinator refuses the connection, and its commit then waits for ever: what says
+# nothing for so many seconds is killed and started again, as its operator would.
+WATCHDOG = {"kafka-python": 8}
 WRITERS = [name for name in CHOSEN if "transact" not in BY_NAME[name].lacks and BY_NAME[name].available()]
 
 
@@ -55,6 +58,11 @@ def make_whole(cluster):
 def program(cluster, driver, name, *words):
     driver = BY_NAME[driver]
     return Program(cluster.directory, f"{name}-{time.monotonic_ns()}", [*driver.command, *words], driver.environment)
+
+
+def hangs(driver, running):
+    """Whether the operator would kill it."""
+    return running.alive() and time.time() - running.log.stat().st_mtime > WATCHDOG.get(driver, float("inf"))
 
 
 def transformer(cluster, driver):
@@ -120,6 +128,8 @@ class Moved:
         deaths = len(self.loops) + 3
 
         def there():
+            if hangs(self.driver, self.loop):
+                self.loop.kill()
             if not self.loop.alive() and len(self.loops) < deaths:
                 self.replace()
             return len(self.tail.records) >= wanted
@@ -222,6 +232,8 @@ class Writer:
         self.programs.append(program(self.cluster, self.driver, self.id, *words).start())
 
     def revive(self):
+        if hangs(self.driver, self.programs[-1]):
+            self.programs[-1].kill()
         if not self.programs[-1].alive():
             self.replace()
 
