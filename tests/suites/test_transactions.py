@@ -228,7 +228,7 @@ class Writer:
     def replace(self):
         """Another program with the same id and numbers of its own; the one before is not told."""
         first = 1 + 1_000_000 * len(self.programs)
-        words = ["transact", self.cluster.bootstrap, self.topic, PARTITIONS, self.id, first, 5, 4]
+        words = ["transact", self.cluster.bootstrap, self.topic, PARTITIONS, self.id, first, 20, 4]
         self.programs.append(program(self.cluster, self.driver, self.id, *words).start())
 
     def revive(self):
@@ -242,6 +242,9 @@ class Writer:
 
     def committed(self):
         return sum(it["outcome"] == "committed" for it in self.told().values())
+
+    def words(self):
+        return f"{self.id} has committed {self.committed()}: {self.programs[-1].last_words()}"
 
     def kill(self):
         for each in self.programs:
@@ -294,14 +297,14 @@ def test_history_of_transactions_has_no_anomaly(cluster):
     writers = [Writer(cluster, driver, f"{driver}-{n}", topic) for driver in WRITERS for n in range(1 if driver == "java" else 2)]
 
     def go_on(patience=60):
-        wanted = {it.id: it.committed() + 15 for it in writers}
+        wanted = {it.id: it.committed() + 10 for it in writers}
 
         def there():
             for it in writers:
                 it.revive()
             return all(it.committed() >= wanted[it.id] for it in writers)
 
-        until(there, patience, lambda: [f"{it.id}: {it.committed()} of {wanted[it.id]} {it.programs[-1].last_words()}" for it in writers])
+        until(there, patience, lambda: [it.words() for it in writers if it.committed() < wanted[it.id]])
 
     try:
         go_on()
