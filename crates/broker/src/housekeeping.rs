@@ -60,8 +60,8 @@ impl Housekeeping {
         let now = Instant::now();
         let all = self.partitions.all();
         let touched: Vec<_> = all.iter().filter(|hosted| hosted.take_touched()).collect();
-        self.flush(&touched);
         let pause = pause(&all);
+        self.flush(&all, &touched, clock::monotonic_ms() + pause.as_millis() as i64);
         let config = self.settings.broker();
         let millis = |value: i64| Duration::from_millis(value.max(1) as u64);
         let is_short = self.data_dir.health().level() >= Level::Scarce;
@@ -69,6 +69,10 @@ impl Housekeeping {
             self.retain(&all, config.producer_id_expiration_ms().into());
             due.retention = now + millis(config.log_retention_check_interval_ms());
         }
+        // A full disk cannot wait for `file.delete.delay.ms`.
+        let is_full = self.data_dir.health().level() == Level::Full;
+        let removed_before = if is_full { i64::MAX } else { clock::unix_ms() };
+        all.iter().for_each(|hosted| hosted.purge(removed_before));
         if now >= due.checkpoint && !touched.is_empty() {
             self.data_dir.checkpoint(&all);
             due.checkpoint = now + millis(config.replica_high_watermark_checkpoint_interval_ms());
@@ -80,13 +84,13 @@ impl Housekeeping {
         (due, if is_short { pause.min(SHORT_OF_ROOM) } else { pause })
     }
 
-    /// Flushes partitions whose `flush.ms` is short, and what a roll has closed.
-    fn flush(&self, touched: &[&Arc<Hosted>]) {
-        for hosted in touched {
-            let by_time = hosted.flush_ms() < LONGEST_PAUSE.as_millis() as i64;
-            if let Some(flush) = hosted.due_flush(by_time)
-                && let Err(error) = flush.run()
-            {
+    /// Flushes what `flush.ms` does not let wait until the next round, and what a roll has closed.
+    fn flush(&self, all: &[Arc<Hosted>], touched: &[&Arc<Hosted>], next_round_ms: i64) {
+        let by_time =
+            all.iter().filter_map(|hosted| Some((hosted, hosted.due_flush_by_time(next_round_ms)?)));
+        let by_roll = touched.iter().filter_map(|hosted| Some((*hosted, hosted.due_flush(false)?)));
+        for (hosted, flush) in by_time.chain(by_roll) {
+            if let Err(error) = flush.run() {
                 warn!(topic = %hosted.topic, partition = hosted.index, %error, "flush failed");
             }
         }
@@ -95,11 +99,7 @@ impl Housekeeping {
     fn retain(&self, all: &[Arc<Hosted>], producer_expiration_ms: i64) {
         let now = clock::unix_ms();
         for hosted in all {
-            if hosted.retain(now, producer_expiration_ms) {
-                // A full disk cannot wait for `file.delete.delay.ms`.
-                let is_full = self.data_dir.health().level() == Level::Full;
-                hosted.purge(if is_full { i64::MAX } else { now });
-            }
+            hosted.retain(now, producer_expiration_ms);
         }
     }
 }

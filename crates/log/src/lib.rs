@@ -54,5 +54,6 @@ pub use names::TopicId;
 pub use open::{DamagePolicy, OpenOptions, OpenReport, TornTail};
 pub use read::{ReadPlan, Slice};
 pub use replay::ReplayEvent;
+pub use retention::Removed;
 pub use segment::TimestampOffset;
 pub use storage::Storage;

@@ -1,6 +1,8 @@
 //! Giving up the start of a log: DeleteRecords, retention by time and size, and the removal of files.
 
 use std::io;
+use std::path::Path;
+use std::sync::Arc;
 
 use milena_records::Offset;
 
@@ -8,6 +10,7 @@ use crate::error::Error;
 use crate::log::Log;
 use crate::names::{self, DELETED};
 use crate::segment::Segment;
+use crate::storage::Storage;
 
 impl Log {
     /// Makes `offset` the first that can be read (DeleteRecords, or a leader's log start); never moves back.
@@ -32,7 +35,7 @@ impl Log {
     /// are renamed here and unlinked by [`Log::purge_deleted`].
     pub fn retention(&mut self, now_ms: i64, high_watermark: Offset) -> Result<Vec<Offset>, Error> {
         self.check_online()?;
-        let config = std::sync::Arc::clone(&self.config);
+        let config = Arc::clone(&self.config);
         let mut excess = match config.retention_bytes {
             limit if limit >= 0 && config.delete => self.size_bytes().saturating_sub(limit as u64),
             _ => 0,
@@ -66,22 +69,19 @@ impl Log {
     ///
     /// Unlinking a large file takes long: not for a data thread.
     pub fn purge_deleted(&mut self, now_ms: i64) -> Result<usize, Error> {
+        let removed = self.take_removed(now_ms);
+        let count = removed.bases.len();
+        removed.unlink().map(|()| count)
+    }
+
+    /// The first half of [`Log::purge_deleted`], to be followed by [`Removed::unlink`] without the partition's lock.
+    pub fn take_removed(&mut self, now_ms: i64) -> Removed {
         let delay_ms = self.config.file_delete_delay_ms;
         let (due, kept): (Vec<_>, Vec<_>) =
             self.deleted.drain(..).partition(|(_, since_ms)| now_ms.saturating_sub(*since_ms) >= delay_ms);
         self.deleted = kept;
-        for (base, _) in &due {
-            for suffix in [names::TIME_INDEX, names::INDEX, names::TXN_INDEX, names::LOG] {
-                let path = names::file(&self.dir, *base, &format!("{suffix}.{DELETED}"));
-                match self.storage.fs.remove_file(&path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        return Err(Error::io("remove", &path)(error));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Ok(due.len())
+        let bases = due.into_iter().map(|(base, _)| base).collect();
+        Removed { storage: Arc::clone(&self.storage), dir: self.dir.clone(), bases }
     }
 
     /// Whether removed segments wait for [`Log::purge_deleted`].
@@ -109,5 +109,31 @@ impl Log {
             self.flush.lock().expect("no panic while the lock is held").names_changed = true;
         }
         Ok(removed)
+    }
+}
+
+/// Segments whose files may be unlinked. Dropped, they stay until the log is opened again.
+#[derive(Debug)]
+pub struct Removed {
+    storage: Arc<Storage>,
+    dir: Box<Path>,
+    bases: Vec<Offset>,
+}
+
+impl Removed {
+    /// Unlinks them.
+    pub fn unlink(&self) -> Result<(), Error> {
+        for base in &self.bases {
+            for suffix in [names::TIME_INDEX, names::INDEX, names::TXN_INDEX, names::LOG] {
+                let path = names::file(&self.dir, *base, &format!("{suffix}.{DELETED}"));
+                match self.storage.fs.remove_file(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(Error::io("remove", &path)(error));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
     }
 }

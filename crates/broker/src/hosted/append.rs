@@ -374,7 +374,7 @@ impl State {
     /// Takes note of a batch that is in the log, of data or a marker.
     pub(super) fn record(&mut self, batch: &StoredBatch) {
         let header = batch.header();
-        self.unflushed += i64::from(header.record_count);
+        self.unflushed.add(header.record_count);
         match batch.control() {
             Some(ControlRecord::EndTransaction { result, coordinator_epoch }) => {
                 let ended = self.producers.record_marker(&header, result, coordinator_epoch);
@@ -399,7 +399,7 @@ impl State {
             log_start: self.log.log_start(),
             leader_epoch: self.replica.leadership().leader_epoch,
             replicated: self.replica.high_watermark() >= end,
-            must_flush: self.unflushed >= flush_messages,
+            must_flush: self.unflushed.records >= flush_messages,
         }
     }
 }

@@ -59,6 +59,7 @@ impl Hosted {
     pub(crate) fn swap_cleaned(&self, group: CleanedGroup) -> Result<bool, Error> {
         let swapped = self.with(|state| state.log.swap(group, clock::unix_ms())).unwrap_or(Ok(false));
         self.touched.store(true, Ordering::Relaxed);
+        self.has_removed.store(true, Ordering::Relaxed);
         swapped
     }
 

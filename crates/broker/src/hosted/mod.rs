@@ -11,6 +11,7 @@ mod following;
 mod leading;
 mod markers;
 mod read;
+mod unflushed;
 mod upkeep;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +31,7 @@ pub(crate) use read::{FetchFrom, FetchRefusal, Fetched, OffsetQuery};
 pub(crate) use upkeep::{Checkpointed, DeleteRefusal};
 
 use acks::ParkedAcks;
+use unflushed::Unflushed;
 
 use crate::clock;
 use crate::data_dir::OpenedLog;
@@ -62,6 +64,8 @@ pub(crate) struct Hosted {
     isr: Arc<IsrQueue>,
     /// Its cleaning failed; it is left alone.
     uncleanable: AtomicBool,
+    /// Files of removed segments may wait to be unlinked.
+    has_removed: AtomicBool,
     /// Is among those whose ISR is looked at next.
     pub(crate) isr_considered: AtomicBool,
     /// Is among those whose ISR is looked at as time passes.
@@ -72,8 +76,8 @@ struct State {
     log: Log,
     replica: Replica,
     producers: Producers,
-    /// Records written since the last flush, for `flush.messages`.
-    unflushed: i64,
+    /// What was written since the last flush.
+    unflushed: Unflushed,
     /// A segment was closed since the last flush.
     rolled: bool,
     /// Producers that wait for all in-sync replicas.
@@ -93,8 +97,14 @@ impl Hosted {
         let bounds = LogBounds { start: log.log_start(), end: log.log_end() };
         let replica = Replica::new(broker, bounds, high_watermark);
         log.set_config(Arc::new(log_config(&config)));
-        let state =
-            State { log, replica, producers, unflushed: 0, rolled: false, acks: ParkedAcks::default() };
+        let state = State {
+            log,
+            replica,
+            producers,
+            unflushed: Unflushed::default(),
+            rolled: false,
+            acks: ParkedAcks::default(),
+        };
         Self {
             topic,
             topic_id,
@@ -107,6 +117,7 @@ impl Hosted {
             flushing: tokio::sync::Mutex::default(),
             touched: AtomicBool::new(true),
             uncleanable: AtomicBool::new(false),
+            has_removed: AtomicBool::new(true),
             isr,
             isr_considered: AtomicBool::new(false),
             isr_watched: AtomicBool::new(false),

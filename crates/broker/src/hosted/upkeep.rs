@@ -10,7 +10,7 @@ use milena_records::Offset;
 use milena_wire::ErrorCode;
 use tracing::{info, warn};
 
-use super::Hosted;
+use super::{Hosted, Unflushed};
 
 /// Why records are not deleted (TP-11).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,8 +78,8 @@ impl Hosted {
         self.touched.swap(false, Ordering::Relaxed)
     }
 
-    /// Removes old segments and forgets idle producers. Returns whether removed files wait to be unlinked.
-    pub(crate) fn retain(&self, now_ms: i64, producer_expiration_ms: i64) -> bool {
+    /// Removes old segments and forgets idle producers.
+    pub(crate) fn retain(&self, now_ms: i64, producer_expiration_ms: i64) {
         let retained = self.with(|state| {
             state.producers.expire(now_ms, producer_expiration_ms);
             let removed = state.log.retention(now_ms, state.replica.high_watermark());
@@ -87,7 +87,8 @@ impl Hosted {
             state.replica.log_start_moved(start);
             (removed, start, state.log.has_deleted())
         });
-        let Some((removed, log_start, has_deleted)) = retained else { return false };
+        let Some((removed, log_start, has_removed)) = retained else { return };
+        self.has_removed.fetch_or(has_removed, Ordering::Relaxed);
         match removed {
             Ok(removed) if removed.is_empty() => {}
             Ok(removed) => {
@@ -96,12 +97,17 @@ impl Hosted {
             }
             Err(error) => warn!(%error, "retention failed"),
         }
-        has_deleted
     }
 
-    /// Unlinks what retention removed long enough ago.
+    /// Unlinks what was removed at least `file.delete.delay.ms` ago, without the lock: gigabytes take a while.
     pub(crate) fn purge(&self, now_ms: i64) {
-        if let Some(Err(error)) = self.with(|state| state.log.purge_deleted(now_ms)) {
+        if !self.has_removed.load(Ordering::Relaxed) {
+            return;
+        }
+        let due = self.with(|state| (state.log.take_removed(now_ms), state.log.has_deleted()));
+        let Some((due, has_more)) = due else { return };
+        self.has_removed.store(has_more, Ordering::Relaxed);
+        if let Err(error) = due.unlink() {
             warn!(%error, "unlinking removed segments failed");
         }
     }
@@ -112,14 +118,9 @@ impl Hosted {
             if !(state.log.needs_flush() && (all || state.rolled)) {
                 return None;
             }
-            (state.unflushed, state.rolled) = (0, false);
+            (state.unflushed, state.rolled) = (Unflushed::default(), false);
             state.log.flush_handle().map_err(|error| warn!(%error, "flush failed")).ok()
         })?
-    }
-
-    /// `flush.ms` of the topic: how long what was appended may stay unflushed.
-    pub(crate) fn flush_ms(&self) -> i64 {
-        self.config.load().flush_ms()
     }
 
     /// The values for the checkpoints.

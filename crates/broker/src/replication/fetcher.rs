@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use milena_disk::Level;
+use milena_log::FlushHandle;
 use milena_metadata::BrokerId;
 use milena_peer::replica::fetch;
 use milena_peer::replica::message::{Batches, PartitionBatches, Position, Positions};
 use milena_quorum::{NodeId, Unreachable};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{debug, error, info};
 
 use super::PartitionKey;
 use super::fetchers::FetcherContext;
@@ -147,7 +148,14 @@ impl Session<'_> {
         let mut bytes = 0;
         for answer in batches.partitions {
             bytes += answer.records.len();
-            positions.extend(self.take_partition(answer));
+            let (position, flush) = self.take_partition(answer).unzip();
+            if let Some(flush) = flush.flatten()
+                && !flushed(flush).await
+            {
+                // The log is offline: it has nothing more to say.
+                continue;
+            }
+            positions.extend(position);
             if bytes >= ACKNOWLEDGE_BYTES {
                 bytes = 0;
                 self.send_positions(&mut positions).await;
@@ -156,7 +164,8 @@ impl Session<'_> {
         self.send_positions(&mut positions).await;
     }
 
-    fn take_partition(&mut self, mut answer: PartitionBatches) -> Option<Position> {
+    /// The position to state, and what must be flushed before.
+    fn take_partition(&mut self, mut answer: PartitionBatches) -> Option<(Position, Option<FlushHandle>)> {
         let key = PartitionKey::from_message(answer.key.as_ref()?);
         let fetched = self.partitions.get_mut(&key)?;
         // Without room only the log start is followed, which may make some.
@@ -178,7 +187,8 @@ impl Session<'_> {
             }
             Next::Ask => {
                 fetched.wait = Duration::ZERO;
-                state(key, &fetched.hosted)
+                let flush = fetched.hosted.due_flush_by_count();
+                state(key, &fetched.hosted).map(|position| (position, flush))
             }
             // A flush came in between.
             Next::AskLater | Next::LowerRecoveryPoint => {
@@ -214,6 +224,18 @@ impl Session<'_> {
         if message.broker_epoch.is_some() || !message.positions.is_empty() || !message.removed.is_empty() {
             let _ = self.outgoing.send(message).await;
         }
+    }
+}
+
+/// Flushes without holding up other streams; false if that failed.
+async fn flushed(flush: FlushHandle) -> bool {
+    match tokio::task::spawn_blocking(move || flush.run()).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(error)) => {
+            error!(%error, "a follower's flush failed");
+            false
+        }
+        Err(_) => false,
     }
 }
 
