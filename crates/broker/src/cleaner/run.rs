@@ -15,6 +15,9 @@ impl LogCleaner {
         let began = Instant::now();
         let hosted = &candidate.hosted;
         let options = self.options(hosted.delete_retention_ms(), threads);
+        if let Some(flush) = hosted.flush_up_to(candidate.range.end) {
+            flush?.run()?;
+        }
         let begun = hosted.begin_cleaning(candidate.range, options);
         let Some(mut cleaning) = begun.transpose()? else { return Ok(false) };
         let mut pace = |bytes: u64| {

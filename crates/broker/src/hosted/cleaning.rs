@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use milena_log::{Cleanable, CleanedGroup, Cleaning, CleaningOptions, Error};
+use milena_log::{Cleanable, CleanedGroup, Cleaning, CleaningOptions, Error, FlushHandle};
 use milena_records::Offset;
 use tracing::warn;
 
@@ -44,6 +44,11 @@ impl Hosted {
     /// `delete.retention.ms` of the topic.
     pub(crate) fn delete_retention_ms(&self) -> i64 {
         self.config.load().delete_retention_ms()
+    }
+
+    /// The flush that must have run before a section up to `end` is cleaned; `None` if all of it is durable.
+    pub(crate) fn flush_up_to(&self, end: Offset) -> Option<Result<FlushHandle, Error>> {
+        self.with(|state| (state.log.recovery_point() < end).then(|| state.log.flush_handle()))?
     }
 
     /// Begins to clean; `None` if the partition is closed.

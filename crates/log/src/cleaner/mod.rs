@@ -122,6 +122,8 @@ pub struct Cleaning {
     segments: Vec<View>,
     /// How many of them are done.
     done: usize,
+    /// The rest of the log: there the markers may be of transactions that begin in the range.
+    behind: Vec<View>,
     /// What the last batch of each producer is, by producer id.
     producers: HashMap<i64, LastOfProducer>,
     aborted: Vec<AbortedTransaction>,
@@ -147,13 +149,16 @@ pub struct CleanedGroup {
     cleaned: CleanedSegment,
     replaced: Vec<View>,
     generation: u64,
+    /// Where the section ends in which the records are that supersede those dropped here.
+    relies_on: Offset,
 }
 
 impl Log {
     /// Begins to clean `range`, which [`Log::cleanable`] told. `producers` are those of the partition now: their last
     /// batches stay, if only as empty ones (CP-6).
     ///
-    /// Cheap. Only one cleaning of a log may be under way.
+    /// Cheap. Only one cleaning of a log may be under way. Before its first swap everything up to the end of the range
+    /// must have been flushed.
     pub fn begin_cleaning(
         &self,
         range: Cleanable,
@@ -174,7 +179,8 @@ impl Log {
             modified_ms: segment.modified_ms,
             key: segment.key(),
         };
-        let segments = self.segments.iter().enumerate().map(|(at, segment)| view(at, segment));
+        let views = self.segments.iter().enumerate().map(|(at, segment)| view(at, segment));
+        let (segments, behind) = views.partition(|view| view.end <= range.end);
         Ok(Cleaning {
             storage: Arc::clone(&self.storage),
             dir: self.dir.clone(),
@@ -182,7 +188,8 @@ impl Log {
             options,
             generation,
             range,
-            segments: segments.take_while(|view| view.end <= range.end).collect(),
+            segments,
+            behind,
             done: 0,
             producers: producers.iter().map(|entry| (entry.producer_id.0, last(entry))).collect(),
             aborted: Vec::new(),
@@ -210,6 +217,7 @@ impl Cleaning {
             while let Some((header, batch)) = source.next(pace)? {
                 self.stats.mapped_bytes += batch.len() as u64;
                 if header.last_offset() < first_dirty {
+                    self.tail = header.next_offset();
                     continue;
                 }
                 let body = batch.slice(milena_records::BatchHeader::SIZE..);
@@ -238,7 +246,8 @@ impl Cleaning {
         let end = map.latest() + 1;
         (self.stats.keys, self.stats.key_capacity) = (map.len() as u64, map.capacity() as u64);
         self.map = Some(map);
-        self.segments.retain(|view| view.base < end);
+        // Without a batch in the dirty section nothing is superseded, and the end of the log is not known.
+        self.segments.retain(|view| view.base < end && self.tail != Offset::NONE);
         self.transactions = Transactions::new(&self.aborted);
         Ok(end)
     }
@@ -283,7 +292,8 @@ impl Cleaning {
         }
         cleaned.finish(replaced.last().expect("a group is not empty").modified_ms)?;
         self.done += count;
-        Ok(Some(CleanedGroup { cleaned, replaced, generation: self.generation }))
+        let (generation, relies_on) = (self.generation, map.latest() + 1);
+        Ok(Some(CleanedGroup { cleaned, replaced, generation, relies_on }))
     }
 
     /// Makes the swaps durable. Not needed for safety, as a crash leaves each done or undone, but before it is noted how
@@ -304,7 +314,10 @@ impl Cleaning {
     /// Aborted transactions whose markers are in the segments to be cleaned.
     fn find_aborted(&mut self, pace: &mut Pace<'_>) -> Result<Vec<AbortedTransaction>, CleaningError> {
         let mut found = transactions::Finder::default();
-        for view in &self.segments {
+        for view in self.segments.iter().chain(&self.behind) {
+            if view.base >= self.range.end && !found.is_any_open_before(self.range.end) {
+                break;
+            }
             let mut source = self.source(view)?;
             while let Some((header, batch)) = source.next(pace)? {
                 found.see(&header, &batch);

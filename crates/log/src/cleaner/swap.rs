@@ -22,14 +22,17 @@ use crate::storage::Storage;
 
 impl Log {
     /// Puts a cleaned group in its place. False if the log was truncated or has lost one of the segments since the
-    /// cleaning began: then nothing is changed, and the cleaning is over.
+    /// cleaning began, or if the records that supersede others are not flushed, so that a power failure could take the
+    /// newer after the cleaning took the older: then nothing is changed, and the cleaning is over.
     ///
     /// Readers that hold a replaced segment go on reading it; its files are unlinked by [`Log::purge_deleted`]. The
     /// owner makes the names durable with the next flush.
     pub fn swap(&mut self, mut group: CleanedGroup, now_ms: i64) -> Result<bool, Error> {
-        if self.online_state()?.generation != group.generation {
+        let state = self.online_state()?;
+        if state.generation != group.generation || state.recovery_point < group.relies_on {
             return Ok(false);
         }
+        drop(state);
         let first = group.replaced[0].base;
         let at = self.segments.partition_point(|segment| segment.base_offset < first);
         let count = group.replaced.len();

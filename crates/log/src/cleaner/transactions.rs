@@ -115,6 +115,11 @@ impl Finder {
         }
     }
 
+    /// Whether a transaction that began before `offset` has no marker yet.
+    pub fn is_any_open_before(&self, offset: Offset) -> bool {
+        self.open.values().any(|first| *first < offset)
+    }
+
     /// Those found, in the order of their markers.
     pub fn aborted(self) -> Vec<AbortedTransaction> {
         self.aborted

@@ -272,6 +272,7 @@ fn a_truncation_or_a_removal_meanwhile_ends_the_cleaning_without_a_trace() {
             put(&mut log, &[("a", Some("1"))]);
             rolled(&mut log);
         }
+        log.flush().unwrap();
         let mut cleaning = begin(&log, &Cleaning::default()).unwrap();
         cleaning.map_keys(&mut |_| true).unwrap();
         let group = cleaning.next_group(&mut |_| true).unwrap().unwrap();
@@ -289,6 +290,19 @@ fn a_truncation_or_a_removal_meanwhile_ends_the_cleaning_without_a_trace() {
         let (log, _) = rig.open(&options(LastShutdown::ProcessCrash, 0)).unwrap();
         assert_eq!(content(&log, 10_000), before);
     }
+}
+
+#[test]
+fn nothing_is_dropped_for_a_record_that_is_not_on_disk() {
+    let rig = rig();
+    let mut log = rig.create().unwrap();
+    put(&mut log, &[("a", Some("1")), ("a", Some("2"))]);
+    rolled(&mut log);
+    let mut cleaning = begin(&log, &Cleaning::default()).unwrap();
+    cleaning.map_keys(&mut |_| true).unwrap();
+    let group = cleaning.next_group(&mut |_| true).unwrap().unwrap();
+    assert!(!log.swap(group, 0).unwrap());
+    assert_eq!(offsets(&log), [0, 1]);
 }
 
 #[test]

@@ -121,6 +121,7 @@ pub fn begin(log: &Log, how: &Cleaning) -> Result<milena_log::Cleaning, Cleaning
 
 /// A whole cleaning.
 pub fn clean(log: &mut Log, how: &Cleaning) -> Result<CleaningStats, CleaningError> {
+    log.flush()?;
     let mut cleaning = begin(log, how)?;
     let end = cleaning.map_keys(&mut |_| true)?;
     while let Some(group) = cleaning.next_group(&mut |_| true)? {
@@ -153,9 +154,15 @@ pub fn headers(log: &Log) -> Vec<BatchHeader> {
 
 fn opened(log: &Log) -> Vec<BatchRecords> {
     let bytes = Bytes::from(content(log, 700));
-    milena_records::batches(&bytes)
-        .map(|batch| BatchRecords::open(&batch.unwrap().1, 1 << 20).unwrap())
-        .collect()
+    milena_records::batches(&bytes).map(|batch| open(&batch.unwrap().1)).collect()
+}
+
+fn open(batch: &Bytes) -> BatchRecords {
+    BatchRecords::open(batch, 1 << 20).unwrap()
+}
+
+fn opened_all(batches: &[StoredBatch]) -> Vec<BatchRecords> {
+    batches.iter().map(|batch| open(&batch.to_bytes())).collect()
 }
 
 pub type Row = (i64, String, Option<String>);
@@ -170,15 +177,18 @@ fn text(bytes: &[u8]) -> String {
 
 /// All records that are no markers, committed or not.
 pub fn records(log: &Log) -> Vec<Row> {
-    let data = opened(log).into_iter().filter(|batch| !batch.header().is_control());
-    data.flat_map(|batch| {
-        let rows = batch.iter().map(|record| {
-            let record = record.unwrap();
-            (record.offset.0, record.key.map(text).unwrap_or_default(), record.value.map(text))
-        });
-        rows.collect::<Vec<_>>()
-    })
-    .collect()
+    rows(&opened(log))
+}
+
+/// The same, of batches.
+pub fn records_in(batches: &[StoredBatch]) -> Vec<Row> {
+    rows(&opened_all(batches))
+}
+
+fn rows(batches: &[BatchRecords]) -> Vec<Row> {
+    let data = batches.iter().filter(|batch| !batch.header().is_control());
+    let records = data.flat_map(|batch| batch.iter().map(|record| record.unwrap()));
+    records.map(|it| (it.offset.0, it.key.map(text).unwrap_or_default(), it.value.map(text))).collect()
 }
 
 /// Offsets of all records, markers included.
@@ -197,10 +207,19 @@ pub fn times(log: &Log) -> Vec<(i64, i64)> {
 /// Each key's last value, as a consumer with `read_committed` learns it from the first offset on: records of a
 /// transaction count when its marker comes.
 pub fn latest(log: &Log) -> BTreeMap<String, String> {
+    latest_of(&opened(log))
+}
+
+/// The same, of batches.
+pub fn latest_in(batches: &[StoredBatch]) -> BTreeMap<String, String> {
+    latest_of(&opened_all(batches))
+}
+
+fn latest_of(batches: &[BatchRecords]) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut open: BTreeMap<i64, Vec<(i64, String, Option<String>)>> = BTreeMap::new();
     let mut committed = Vec::new();
-    for batch in opened(log) {
+    for batch in batches {
         let (header, id) = (*batch.header(), batch.header().producer_id.0);
         let rows = batch.iter().map(|record| record.unwrap());
         if header.is_control() {
@@ -268,4 +287,35 @@ pub fn names(rig: &Rig) -> Vec<String> {
     let mut names: Vec<_> = rig.fs.list(Path::new(DIR)).unwrap().into_iter().map(|it| it.name).collect();
     names.sort();
     names
+}
+
+/// Producers that appended these batches.
+pub fn producers_of(batches: &[StoredBatch]) -> Producers {
+    let mut producers = Producers::default();
+    for batch in batches {
+        producers.record(&batch.header());
+    }
+    producers
+}
+
+/// Where the transactions begin that have no marker yet.
+pub fn open_since(batches: &[StoredBatch]) -> Vec<i64> {
+    open_transactions(batches).into_values().collect()
+}
+
+/// Whether a producer's transaction has no marker yet.
+pub fn is_open(batches: &[StoredBatch], id: i64) -> bool {
+    open_transactions(batches).contains_key(&id)
+}
+
+fn open_transactions(batches: &[StoredBatch]) -> BTreeMap<i64, i64> {
+    let mut open = BTreeMap::new();
+    for header in batches.iter().map(StoredBatch::header).filter(|header| header.is_transactional()) {
+        if header.is_control() {
+            open.remove(&header.producer_id.0);
+        } else {
+            open.entry(header.producer_id.0).or_insert(header.base_offset.0);
+        }
+    }
+    open
 }

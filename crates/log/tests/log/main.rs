@@ -3,6 +3,7 @@
 mod behaviour;
 mod cleaner;
 mod compacted;
+mod compaction_model;
 mod crash;
 mod damage;
 mod data_dir;
