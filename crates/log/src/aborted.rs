@@ -206,6 +206,12 @@ impl Log {
     }
 }
 
+/// The first `count` entries of an index.
+pub(crate) fn read_all(file: &dyn File, count: usize) -> io::Result<Vec<AbortedTransaction>> {
+    let bytes = read_exact_at(file, 0, count * AbortedTransaction::SIZE)?;
+    Ok(bytes.chunks_exact(AbortedTransaction::SIZE).map(AbortedTransaction::decode).collect())
+}
+
 /// Reads what a control batch says that begins at `position`; `None` for data, and for what cannot be read.
 pub(crate) fn read_control(
     file: &dyn File,

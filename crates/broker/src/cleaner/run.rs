@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use milena_log::{CleaningError, CleaningOptions};
+use milena_log::{Cleaning, CleaningError, CleaningOptions};
+use milena_records::Offset;
 use tracing::info;
 
 use super::LogCleaner;
 use super::choice::Candidate;
 use crate::clock;
+use crate::hosted::Hosted;
 
 impl LogCleaner {
     /// Cleans a partition, as far as the table of keys reaches. False if the log changed meanwhile.
@@ -20,17 +22,13 @@ impl LogCleaner {
         }
         let begun = hosted.begin_cleaning(candidate.range, options);
         let Some(mut cleaning) = begun.transpose()? else { return Ok(false) };
-        let mut pace = |bytes: u64| {
-            let per_second = self.settings.broker().log_cleaner_io_max_bytes_per_second();
-            let wait = self.throttle.spend(bytes, per_second, Instant::now());
-            !hosted.is_closed() && if wait.is_zero() { !self.is_stopping() } else { self.sleep(wait) }
-        };
-        let end = cleaning.map_keys(&mut pace)?;
-        while let Some(group) = cleaning.next_group(&mut pace)? {
-            if !hosted.swap_cleaned(group)? {
+        let end = match self.pass(hosted, &mut cleaning) {
+            // Files that are gone or shorter because the log has changed are no fault.
+            Err(CleaningError::Fault(_)) if !hosted.is_current(&cleaning) => {
                 return Err(CleaningError::GivenUp);
             }
-        }
+            end => end?,
+        };
         cleaning.sync_names()?;
         hosted.cleaned(&cleaning, end);
         let (stats, took) = (cleaning.stats(), began.elapsed());
@@ -52,6 +50,22 @@ impl LogCleaner {
             "cleaned"
         );
         Ok(true)
+    }
+
+    /// Both passes; returns where the clean section ends then.
+    fn pass(&self, hosted: &Hosted, cleaning: &mut Cleaning) -> Result<Offset, CleaningError> {
+        let mut pace = |bytes: u64| {
+            let per_second = self.settings.broker().log_cleaner_io_max_bytes_per_second();
+            let wait = self.throttle.spend(bytes, per_second, Instant::now());
+            !hosted.is_closed() && if wait.is_zero() { !self.is_stopping() } else { self.sleep(wait) }
+        };
+        let end = cleaning.map_keys(&mut pace)?;
+        while let Some(group) = cleaning.next_group(&mut pace)? {
+            if !hosted.swap_cleaned(group)? {
+                return Err(CleaningError::GivenUp);
+            }
+        }
+        Ok(end)
     }
 
     fn options(&self, delete_retention_ms: i64, threads: usize) -> CleaningOptions {

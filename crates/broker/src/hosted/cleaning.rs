@@ -68,6 +68,11 @@ impl Hosted {
         swapped
     }
 
+    /// Whether the log is still the one that a cleaning began with.
+    pub(crate) fn is_current(&self, cleaning: &Cleaning) -> bool {
+        self.with(|state| state.log.is_current(cleaning)).unwrap_or(false)
+    }
+
     /// Everything below `end` is clean now.
     pub(crate) fn cleaned(&self, cleaning: &Cleaning, end: Offset) {
         self.with(|state| state.log.cleaned(cleaning, end));

@@ -24,19 +24,21 @@ use std::sync::Arc;
 use milena_partition::ProducerEntry;
 use milena_records::{BatchRecords, Offset, ProducerEpoch};
 
+use crate::aborted::{self, AbortedTransaction};
 use crate::cache::FileKey;
 use crate::config::LogConfig;
 use crate::error::{Damage, Error};
+use crate::fs::Open;
 use crate::log::Log;
-use crate::names::{self, LOG};
+use crate::names::{self, LOG, TXN_INDEX};
 use crate::segment::Segment;
 use crate::storage::Storage;
 
 use offset_map::OffsetMap;
 use rewrite::CleanedSegment;
-use rules::Rules;
+use rules::{Outcome, Rules};
 use source::BatchSource;
-use transactions::{AbortedTransaction, Transactions};
+use transactions::Transactions;
 
 pub use survey::Cleanable;
 pub(crate) use swap::finish_swaps;
@@ -105,6 +107,8 @@ struct View {
     index_bytes: usize,
     time_index_bytes: usize,
     modified_ms: i64,
+    /// Entries in the file of its aborted transactions, and those that could not be written.
+    aborted: (usize, Vec<AbortedTransaction>),
     /// Names the segment for as long as it is that one.
     key: FileKey,
 }
@@ -177,6 +181,10 @@ impl Log {
             index_bytes: segment.index_bytes(),
             time_index_bytes: segment.time_index_bytes(),
             modified_ms: segment.modified_ms,
+            aborted: {
+                let (written, pending) = segment.aborted.parts();
+                (written, pending.to_vec())
+            },
             key: segment.key(),
         };
         let views = self.segments.iter().enumerate().map(|(at, segment)| view(at, segment));
@@ -206,7 +214,7 @@ impl Cleaning {
     /// the end of the range, or before it if the table of keys is full.
     pub fn map_keys(&mut self, pace: &mut Pace<'_>) -> Result<Offset, CleaningError> {
         rewrite::remove_leftovers(&self.storage, &self.dir)?;
-        self.aborted = self.find_aborted(pace)?;
+        self.aborted = self.find_aborted()?;
         let mut transactions = Transactions::new(&self.aborted);
         let offsets = (self.range.end - self.range.first_dirty).max(0) as u64;
         let mut map = OffsetMap::new(self.options.map_bytes, self.options.load_factor, offsets);
@@ -282,7 +290,11 @@ impl Cleaning {
                 let outcome = rules.judge(header, &batch);
                 let outcome = outcome.map_err(|error| source.damaged(Damage::Records(error.to_string())))?;
                 let before = cleaned.size();
+                let ended = rules.transactions.take_ended().filter(|_| outcome != Outcome::Drop);
                 cleaned.put(header, &batch, outcome, self.config.index_interval_bytes)?;
+                if let Some(ended) = ended {
+                    cleaned.segment.aborted.push(ended);
+                }
                 rules.stats.bytes_before += batch.len() as u64;
                 rules.stats.bytes_after += cleaned.size() - before;
                 if !pace(cleaned.size() - before) {
@@ -311,19 +323,24 @@ impl Cleaning {
         BatchSource::open(&self.storage, &self.dir, view.base, view.size, self.options.io_bytes)
     }
 
-    /// Aborted transactions whose markers are in the segments to be cleaned.
-    fn find_aborted(&mut self, pace: &mut Pace<'_>) -> Result<Vec<AbortedTransaction>, CleaningError> {
-        let mut found = transactions::Finder::default();
+    /// Aborted transactions that begin in the segments to be cleaned, wherever their markers are.
+    fn find_aborted(&self) -> Result<Vec<AbortedTransaction>, Error> {
+        let mut found = Vec::new();
         for view in self.segments.iter().chain(&self.behind) {
-            if view.base >= self.range.end && !found.is_any_open_before(self.range.end) {
+            let (written, pending) = &view.aborted;
+            let mut all = Vec::new();
+            if *written > 0 {
+                let path = names::file(&self.dir, view.base, TXN_INDEX);
+                let read = || aborted::read_all(&*self.storage.fs.open(&path, Open::Existing)?, *written);
+                all = read().map_err(Error::io("read", &path))?;
+            }
+            all.extend_from_slice(pending);
+            found.extend(all.iter().filter(|it| it.first_offset < self.range.end));
+            if view.base >= self.range.end && all.iter().any(|it| it.last_stable_offset >= self.range.end) {
                 break;
             }
-            let mut source = self.source(view)?;
-            while let Some((header, batch)) = source.next(pace)? {
-                found.see(&header, &batch);
-            }
         }
-        Ok(found.aborted())
+        Ok(found)
     }
 }
 

@@ -10,13 +10,25 @@ use milena_records::{BatchHeader, Offset};
 use crate::cleaner::rules::Outcome;
 use crate::error::Error;
 use crate::fs::{File, Open, write_all_at};
-use crate::names::{self, CLEANED, INDEX, LOG, TIME_INDEX};
+use crate::names::{self, CLEANED, INDEX, LOG, TIME_INDEX, TXN_INDEX};
 use crate::segment::{Place, Segment};
 use crate::storage::Storage;
 
-/// Files that a cleaned segment has, `.log` first: once that one bears the name `.swap`, and no `.cleaned` is left, the
-/// swap counts.
-pub(crate) const CLEANED_FILES: [&str; 3] = [LOG, INDEX, TIME_INDEX];
+/// One file of a cleaned segment.
+#[derive(Debug)]
+struct CleanedFile {
+    suffix: &'static str,
+    path: PathBuf,
+    file: Arc<dyn File>,
+}
+
+impl CleanedFile {
+    fn create(storage: &Storage, dir: &Path, base: Offset, suffix: &'static str) -> Result<Self, Error> {
+        let path = names::file(dir, base, &format!("{suffix}{CLEANED}"));
+        let file = storage.fs.open(&path, Open::Truncate).map_err(Error::io("create", &path))?;
+        Ok(Self { suffix, path, file })
+    }
+}
 
 /// Bytes after which what is written is synced: a gigabyte at once would hold up everybody else's syncs, and look like
 /// a disk that hangs.
@@ -27,8 +39,12 @@ const SYNC_BYTES: usize = 16 << 20;
 pub(crate) struct CleanedSegment {
     pub segment: Segment,
     storage: Arc<Storage>,
-    paths: [PathBuf; 3],
-    files: [Arc<dyn File>; 3],
+    dir: PathBuf,
+    log: CleanedFile,
+    index: CleanedFile,
+    times: CleanedFile,
+    /// Only if there is an aborted transaction.
+    aborted: Option<CleanedFile>,
     /// Batches not written yet.
     buffer: Vec<u8>,
     buffer_bytes: usize,
@@ -45,14 +61,15 @@ impl CleanedSegment {
         base: Offset,
         buffer_bytes: usize,
     ) -> Result<Self, Error> {
-        let paths = CLEANED_FILES.map(|suffix| names::file(dir, base, &format!("{suffix}{CLEANED}")));
-        let open = |path: &PathBuf| storage.fs.open(path, Open::Truncate).map_err(Error::io("create", path));
-        let files = [open(&paths[0])?, open(&paths[1])?, open(&paths[2])?];
+        let create = |suffix| CleanedFile::create(storage, dir, base, suffix);
         Ok(Self {
             segment: Segment::new(Place { storage, dir }, base, 0),
             storage: Arc::clone(storage),
-            paths,
-            files,
+            dir: dir.into(),
+            log: create(LOG)?,
+            index: create(INDEX)?,
+            times: create(TIME_INDEX)?,
+            aborted: None,
             buffer: Vec::with_capacity(buffer_bytes),
             buffer_bytes,
             unsynced: 0,
@@ -88,7 +105,7 @@ impl CleanedSegment {
         }
         if self.segment.size + header.total_size() as u64 > i32::MAX as u64 {
             // Codecs may need more for less, in theory.
-            let path = self.paths[0].clone();
+            let path = self.log.path.clone();
             let source = io::ErrorKind::FileTooLarge.into();
             return Err(Error::Io { action: "write", path, offset: Some(header.base_offset), source });
         }
@@ -107,38 +124,55 @@ impl CleanedSegment {
         self.buffer = Vec::new();
         self.segment.seal_in_memory();
         self.write_entries()?;
-        self.segment.modified_ms = modified_ms;
-        let _ = self.files[0].set_modified(modified_ms);
-        for (file, path) in self.files.iter().zip(&self.paths) {
-            file.sync().map_err(Error::io("sync", path))?;
+        if self.segment.aborted.is_pending() {
+            let index = CleanedFile::create(&self.storage, &self.dir, self.segment.base_offset, TXN_INDEX)?;
+            let written = self.segment.aborted.write_pending(&*index.file);
+            let path = index.path.clone();
+            self.aborted = Some(index);
+            written.map_err(Error::io("write", &path))?;
         }
-        let dir = self.paths[0].parent().expect("segments lie in a directory");
-        self.storage.fs.sync_dir(dir).map_err(Error::io("sync", dir))
+        self.segment.modified_ms = modified_ms;
+        let _ = self.log.file.set_modified(modified_ms);
+        for it in self.files() {
+            it.file.sync().map_err(Error::io("sync", &it.path))?;
+        }
+        self.storage.fs.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))
+    }
+
+    /// Suffixes of its files, `.log` first: once that one bears the name `.swap`, and no `.cleaned` is left, the swap
+    /// counts.
+    pub fn suffixes(&self) -> Vec<&'static str> {
+        self.files().map(|it| it.suffix).collect()
+    }
+
+    fn files(&self) -> impl Iterator<Item = &CleanedFile> {
+        [&self.log, &self.index, &self.times].into_iter().chain(&self.aborted)
     }
 
     fn write_buffer(&mut self) -> Result<(), Error> {
         let position = self.segment.size - self.buffer.len() as u64;
-        write_all_at(&*self.files[0], &mut [IoSlice::new(&self.buffer)], position)
-            .map_err(Error::io("write", &self.paths[0]))?;
+        write_all_at(&*self.log.file, &mut [IoSlice::new(&self.buffer)], position)
+            .map_err(Error::io("write", &self.log.path))?;
         self.unsynced += self.buffer.len();
         self.buffer.clear();
         if self.unsynced >= SYNC_BYTES {
-            self.files[0].sync().map_err(Error::io("sync", &self.paths[0]))?;
+            self.log.file.sync().map_err(Error::io("sync", &self.log.path))?;
             self.unsynced = 0;
         }
         Ok(())
     }
 
     fn write_entries(&mut self) -> Result<(), Error> {
-        self.segment.index.write_pending(&*self.files[1]).map_err(Error::io("write", &self.paths[1]))?;
-        self.segment.times.write_pending(&*self.files[2]).map_err(Error::io("write", &self.paths[2]))
+        let (index, times) = (&self.index, &self.times);
+        self.segment.index.write_pending(&*index.file).map_err(Error::io("write", &index.path))?;
+        self.segment.times.write_pending(&*times.file).map_err(Error::io("write", &times.path))
     }
 }
 
 impl Drop for CleanedSegment {
     fn drop(&mut self) {
         if !self.taken {
-            for path in &self.paths {
+            for path in self.files().map(|it| &it.path) {
                 // What stays is removed before the next cleaning, or when the log is opened.
                 let _ = self.storage.fs.remove_file(path);
             }

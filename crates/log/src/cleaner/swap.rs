@@ -12,7 +12,6 @@ use std::path::Path;
 use milena_records::Offset;
 
 use crate::cleaner::CleanedGroup;
-use crate::cleaner::rewrite::CLEANED_FILES;
 use crate::error::{Damage, Error};
 use crate::fs::Open;
 use crate::log::Log;
@@ -48,6 +47,14 @@ impl Log {
         result.map(|()| true)
     }
 
+    /// Whether the segments that a cleaning began with are those of the log still: if not, what it finds wrong with
+    /// their files is no fault.
+    pub fn is_current(&self, cleaning: &super::Cleaning) -> bool {
+        let is_there = |view: &super::View| self.segments.iter().any(|segment| segment.key() == view.key);
+        self.online_state().is_ok_and(|state| state.generation == cleaning.generation)
+            && cleaning.segments[cleaning.done..].iter().all(is_there)
+    }
+
     /// The section up to `offset` has been cleaned, unless the log was truncated since the cleaning began.
     pub fn cleaned(&mut self, cleaning: &super::Cleaning, offset: Offset) {
         if self.online_state().is_ok_and(|state| state.generation == cleaning.generation) {
@@ -62,7 +69,8 @@ impl Log {
             self.storage.fs.rename(&from, &to).map_err(Error::io("rename", &from))
         };
         group.cleaned.taken = true;
-        for suffix in CLEANED_FILES {
+        let suffixes = group.cleaned.suffixes();
+        for suffix in &suffixes {
             rename(&format!("{suffix}{CLEANED}"), &format!("{suffix}.{SWAP}"))?;
         }
         self.hints.lock().expect("no panic while the lock is held").clear();
@@ -70,7 +78,7 @@ impl Log {
             segment.rename_deleted(self.place())?;
             self.deleted.push((segment.base_offset, now_ms));
         }
-        for suffix in CLEANED_FILES {
+        for suffix in &suffixes {
             rename(&format!("{suffix}.{SWAP}"), suffix)?;
         }
         let place = self.place();

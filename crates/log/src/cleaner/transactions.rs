@@ -8,17 +8,9 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use milena_bugs::{Bug, is_on};
-use milena_records::{BatchHeader, BatchRecords, ControlRecord, Offset, TransactionResult};
+use milena_records::{BatchHeader, ControlRecord, TransactionResult};
 
-/// An aborted transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct AbortedTransaction {
-    pub producer_id: i64,
-    /// Offset of its first record.
-    pub first_offset: Offset,
-    /// Offset of its marker.
-    pub last_offset: Offset,
-}
+use crate::aborted::AbortedTransaction;
 
 /// The transactions around the batch at hand, in the order of offsets.
 #[derive(Debug, Default)]
@@ -26,9 +18,11 @@ pub(crate) struct Transactions {
     /// Aborted ones that have not begun yet, the next one last.
     ahead: Vec<AbortedTransaction>,
     /// Aborted ones that have begun, by producer, and whether a batch of theirs was seen.
-    aborted: HashMap<i64, bool>,
+    aborted: HashMap<i64, (AbortedTransaction, bool)>,
     /// Producers of which a batch of a committed transaction was seen.
     committed: HashSet<i64>,
+    /// The aborted one whose marker was passed last, if a batch of it was seen.
+    ended: Option<AbortedTransaction>,
 }
 
 impl Transactions {
@@ -43,7 +37,7 @@ impl Transactions {
     /// no batch is left.
     pub fn discards(&mut self, header: &BatchHeader, body: &Bytes) -> bool {
         while let Some(next) = self.ahead.last().filter(|next| next.first_offset <= header.last_offset()) {
-            self.aborted.entry(next.producer_id).or_insert(false);
+            self.aborted.insert(next.producer_id.0, (*next, false));
             self.ahead.pop();
         }
         let producer = header.producer_id.0;
@@ -54,7 +48,7 @@ impl Transactions {
             return false;
         }
         match self.aborted.get_mut(&producer) {
-            Some(seen) => {
+            Some((_, seen)) => {
                 *seen = true;
                 true
             }
@@ -65,10 +59,17 @@ impl Transactions {
         }
     }
 
+    /// The aborted transaction that the marker just passed has ended, if a batch of it was seen: for the index of the
+    /// segment that the marker stays in.
+    pub fn take_ended(&mut self) -> Option<AbortedTransaction> {
+        self.ended.take()
+    }
+
     fn passes_marker(&mut self, producer: i64, header: &BatchHeader, body: &Bytes) -> bool {
-        let seen = match read_control(header, body) {
+        let seen = match ControlRecord::of(header, body) {
             Some(ControlRecord::EndTransaction { result: TransactionResult::Abort, .. }) => {
-                self.aborted.remove(&producer).unwrap_or(false)
+                self.ended = self.aborted.remove(&producer).filter(|(_, seen)| *seen).map(|(ended, _)| ended);
+                self.ended.is_some()
             }
             Some(ControlRecord::EndTransaction { result: TransactionResult::Commit, .. }) => {
                 self.committed.remove(&producer)
@@ -78,50 +79,5 @@ impl Transactions {
             None => false,
         };
         !seen || is_on(Bug::T9)
-    }
-}
-
-/// The record of a control batch, if there is one.
-fn read_control(header: &BatchHeader, body: &Bytes) -> Option<ControlRecord> {
-    let records = BatchRecords::of(*header, body.clone(), 64 << 10).ok()?;
-    let record = records.iter().next()?.ok()?;
-    ControlRecord::parse(record.key, record.value)
-}
-
-/// Finds aborted transactions by their markers.
-#[derive(Debug, Default)]
-pub(crate) struct Finder {
-    open: HashMap<i64, Offset>,
-    aborted: Vec<AbortedTransaction>,
-}
-
-impl Finder {
-    /// Passes a batch, in the order of offsets.
-    pub fn see(&mut self, header: &BatchHeader, batch: &Bytes) {
-        let producer_id = header.producer_id.0;
-        if header.is_control() {
-            let first_offset = self.open.remove(&producer_id);
-            let record = read_control(header, &batch.slice(BatchHeader::SIZE..));
-            let is_abort = matches!(
-                record,
-                Some(ControlRecord::EndTransaction { result: TransactionResult::Abort, .. })
-            );
-            if let Some(first_offset) = first_offset.filter(|_| is_abort) {
-                let last_offset = header.last_offset();
-                self.aborted.push(AbortedTransaction { producer_id, first_offset, last_offset });
-            }
-        } else if header.is_transactional() {
-            self.open.entry(producer_id).or_insert(header.base_offset);
-        }
-    }
-
-    /// Whether a transaction that began before `offset` has no marker yet.
-    pub fn is_any_open_before(&self, offset: Offset) -> bool {
-        self.open.values().any(|first| *first < offset)
-    }
-
-    /// Those found, in the order of their markers.
-    pub fn aborted(self) -> Vec<AbortedTransaction> {
-        self.aborted
     }
 }

@@ -1,12 +1,12 @@
 //! Keyed batches, transactions, cleanings, and what a reader makes of a compacted log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use milena_log::fs::FileSystem;
 use milena_log::{CleaningError, CleaningOptions, CleaningStats, Log, ReplayEvent};
-use milena_partition::{ProducerEntry, Producers};
+use milena_partition::{OpenTransactions, ProducerEntry, Producers};
 use milena_records::{
     BatchBuilder, BatchHeader, BatchRecords, Compression, ControlRecord, LeaderEpoch, Offset, ProducerEpoch,
     ProducerId, StoredBatch, TransactionResult,
@@ -81,8 +81,24 @@ pub fn marker(base: i64, id: i64, epoch: i16, result: TransactionResult) -> Stor
     batch
 }
 
+/// Ends the transaction of a producer, as the owner of a log does.
 pub fn append_marker(log: &mut Log, id: i64, result: TransactionResult) {
-    log.append(&[marker(log.log_end().0, id, 0, result)], 0).unwrap();
+    let marker = marker(log.log_end().0, id, 0, result);
+    let mut open = OpenTransactions::default();
+    for header in headers(log).into_iter().filter(BatchHeader::is_transactional) {
+        if header.is_control() {
+            open.complete(header.producer_id, header.last_offset(), TransactionResult::Commit);
+        } else {
+            open.begin(header.producer_id, header.base_offset);
+        }
+    }
+    let at = marker.header().last_offset();
+    log.append(&[marker], 0).unwrap();
+    if let Some(ended) = open.complete(ProducerId(id), at, result)
+        && ended.aborted
+    {
+        log.note_aborted((&ended).into()).unwrap();
+    }
 }
 
 /// How to clean.
@@ -249,7 +265,7 @@ pub fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 /// Producers as whoever opens the log without a snapshot rebuilds them. Their times, which compaction may set back
-/// to the newest record that stays, are left out.
+/// to the newest record that stays, and the epochs of coordinators, which go with markers, are left out.
 pub fn producers(log: &Log) -> Vec<ProducerEntry> {
     let mut producers = Producers::default();
     log.replay(&mut |event: ReplayEvent<'_>| event.apply(&mut producers)).unwrap();
@@ -257,12 +273,7 @@ pub fn producers(log: &Log) -> Vec<ProducerEntry> {
 }
 
 pub fn comparable(producers: &Producers) -> Vec<ProducerEntry> {
-    let facts = |entry: ProducerEntry| ProducerEntry {
-        timestamp: 0,
-        coordinator_epoch: -1,
-        current_transaction_first_offset: Offset::NONE,
-        ..entry
-    };
+    let facts = |entry: ProducerEntry| ProducerEntry { timestamp: 0, coordinator_epoch: -1, ..entry };
     producers.entries().into_iter().map(facts).collect()
 }
 
@@ -293,7 +304,12 @@ pub fn names(rig: &Rig) -> Vec<String> {
 pub fn producers_of(batches: &[StoredBatch]) -> Producers {
     let mut producers = Producers::default();
     for batch in batches {
-        producers.record(&batch.header());
+        match batch.control() {
+            Some(ControlRecord::EndTransaction { result, coordinator_epoch }) => {
+                producers.record_marker(&batch.header(), result, coordinator_epoch);
+            }
+            _ => producers.record(&batch.header()),
+        }
     }
     producers
 }
@@ -308,7 +324,8 @@ pub fn is_open(batches: &[StoredBatch], id: i64) -> bool {
     open_transactions(batches).contains_key(&id)
 }
 
-fn open_transactions(batches: &[StoredBatch]) -> BTreeMap<i64, i64> {
+/// Where the transactions begin that have no marker yet, by producer.
+pub fn open_transactions(batches: &[StoredBatch]) -> BTreeMap<i64, i64> {
     let mut open = BTreeMap::new();
     for header in batches.iter().map(StoredBatch::header).filter(|header| header.is_transactional()) {
         if header.is_control() {
@@ -318,4 +335,40 @@ fn open_transactions(batches: &[StoredBatch]) -> BTreeMap<i64, i64> {
         }
     }
     open
+}
+
+/// A consumer that is told of aborted transactions skips what one who reads on to the markers skips, up to the first
+/// open transaction.
+pub fn check_aborted(log: &Log) {
+    let all = opened(log);
+    let mut open = BTreeMap::new();
+    let mut committed = BTreeSet::new();
+    for batch in all.iter().filter(|batch| batch.header().is_transactional()) {
+        let (header, id) = (*batch.header(), batch.header().producer_id.0);
+        if !header.is_control() {
+            open.entry(id).or_insert_with(Vec::new).push(header.base_offset);
+            continue;
+        }
+        let marker = batch.iter().next().map(|it| it.unwrap());
+        let marker = marker.and_then(|it| ControlRecord::parse(it.key, it.value));
+        let batches = open.remove(&id).unwrap_or_default();
+        if let Some(ControlRecord::EndTransaction { result: TransactionResult::Commit, .. }) = marker {
+            committed.extend(batches);
+        }
+    }
+    let stable = open.values().map(|batches| batches[0]).min().unwrap_or(log.log_end());
+    let mut told = log.aborted_transactions(log.log_start(), stable).unwrap();
+    told.sort_by_key(|it| it.first_offset);
+    let (mut told, mut skipped) = (told.into_iter().peekable(), BTreeSet::new());
+    for header in all.iter().map(BatchRecords::header).take_while(|it| it.base_offset < stable) {
+        while let Some(begun) = told.next_if(|it| it.first_offset <= header.last_offset()) {
+            skipped.insert(begun.producer_id.0);
+        }
+        let id = header.producer_id.0;
+        if header.is_control() {
+            skipped.remove(&id);
+        } else if header.is_transactional() && header.record_count > 0 {
+            assert_eq!(!skipped.contains(&id), committed.contains(&header.base_offset), "{header:?}");
+        }
+    }
 }

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use milena_log::fs::{Fault, FileSystem};
-use milena_log::{LastShutdown, Log, LogConfig};
+use milena_log::{AbortedTransaction, LastShutdown, Log, LogConfig};
 use milena_partition::{ProducerEntry, Producers};
-use milena_records::{Compression, Offset, StoredBatch, TransactionResult};
+use milena_records::{Compression, Offset, ProducerId, StoredBatch, TransactionResult};
 use proptest::prelude::*;
 
 use crate::compacted::*;
@@ -148,7 +148,17 @@ impl World {
             Step::End(id, commits) => {
                 if is_open(&self.model.history, *id) {
                     let result = if *commits { TransactionResult::Commit } else { TransactionResult::Abort };
-                    self.append(marker(self.model.end(), *id, 0, result));
+                    let first_offset = Offset(open_transactions(&self.model.history)[id]);
+                    let last_offset = Offset(self.model.end());
+                    self.append(marker(last_offset.0, *id, 0, result));
+                    if !commits {
+                        let others = open_since(&self.model.history).into_iter().map(Offset).min();
+                        let last_stable_offset = others.unwrap_or(last_offset + 1);
+                        let producer_id = ProducerId(*id);
+                        let ended =
+                            AbortedTransaction { producer_id, first_offset, last_offset, last_stable_offset };
+                        self.log().note_aborted(ended).unwrap();
+                    }
                 }
             }
             Step::Commit => self.model.high_watermark = self.model.end(),
@@ -239,6 +249,7 @@ impl World {
         let of = |entries: Vec<ProducerEntry>| entries.into_iter().filter(known).collect::<Vec<_>>();
         assert_eq!(of(producers(log)), of(comparable(&self.model.producers())));
         check_times(log);
+        check_aborted(log);
     }
 }
 
