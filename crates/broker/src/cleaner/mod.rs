@@ -17,6 +17,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use milena_config::BrokerConfig;
+use milena_disk::Level;
 use milena_log::CleaningError;
 use tracing::{error, info, warn};
 
@@ -143,6 +144,10 @@ impl LogCleaner {
 
     /// Cleans the partition that needs it most. False if there was none, or nothing came of it.
     fn clean_filthiest(&self, threads: usize) -> bool {
+        // Cleaning takes room before it gives room.
+        if self.is_disk_full() {
+            return false;
+        }
         let Some(candidate) = self.claim() else { return false };
         let hosted = Arc::clone(&candidate.hosted);
         let key = (Arc::clone(&hosted.topic), hosted.index);
@@ -152,7 +157,11 @@ impl LogCleaner {
         match cleaned {
             Ok(Ok(done)) => return done,
             Ok(Err(CleaningError::GivenUp)) => {
-                info!(topic, partition, "the log changed or is gone; its cleaning was given up");
+                info!(
+                    topic,
+                    partition,
+                    "cleaning given up: the log has changed or is gone, the disk is full, or the broker stops"
+                );
             }
             Ok(Err(_)) if hosted.is_closed() => {}
             Ok(Err(CleaningError::Fault(error))) if error.is_full() => {
@@ -181,6 +190,10 @@ impl LogCleaner {
         let chosen = choice::filthiest(free, now_ms, &self.meters)?;
         state.under_way.insert((Arc::clone(&chosen.hosted.topic), chosen.hosted.index));
         Some(chosen)
+    }
+
+    fn is_disk_full(&self) -> bool {
+        self.data_dir.health().level() == Level::Full
     }
 
     fn is_stopping(&self) -> bool {

@@ -57,7 +57,9 @@ impl LogCleaner {
         let mut pace = |bytes: u64| {
             let per_second = self.settings.broker().log_cleaner_io_max_bytes_per_second();
             let wait = self.throttle.spend(bytes, per_second, Instant::now());
-            !hosted.is_closed() && if wait.is_zero() { !self.is_stopping() } else { self.sleep(wait) }
+            !hosted.is_closed()
+                && !self.is_disk_full()
+                && if wait.is_zero() { !self.is_stopping() } else { self.sleep(wait) }
         };
         let end = cleaning.map_keys(&mut pace)?;
         while let Some(group) = cleaning.next_group(&mut pace)? {
