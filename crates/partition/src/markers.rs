@@ -129,3 +129,7 @@ impl Producers {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "markers_tests.rs"]
+mod tests;

@@ -1,26 +1,7 @@
-use milena_records::LeaderEpoch;
 use proptest::prelude::*;
 
 use super::*;
-
-/// A batch of `count` records as the log holds it.
-fn batch(producer: i64, epoch: i16, first_sequence: i32, count: i32, base_offset: i64) -> BatchHeader {
-    BatchHeader {
-        base_offset: Offset(base_offset),
-        batch_length: 100,
-        partition_leader_epoch: LeaderEpoch(0),
-        magic: 2,
-        crc: 0,
-        attributes: 0,
-        last_offset_delta: count - 1,
-        base_timestamp: 1_000,
-        max_timestamp: 1_000 + base_offset,
-        producer_id: ProducerId(producer),
-        producer_epoch: ProducerEpoch(epoch),
-        base_sequence: first_sequence,
-        record_count: count,
-    }
-}
+use crate::testing::sent as batch;
 
 fn after(batches: &[BatchHeader]) -> Producers {
     let mut producers = Producers::default();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use milena_records::{LeaderEpoch, Offset};
+use milena_records::{BatchHeader, LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
 use crate::{BrokerLife, EpochCache, FollowerFetch, Leadership, Lives, LogBounds, Replica};
 
@@ -56,4 +56,29 @@ pub(crate) fn fetched(replica: &mut Replica, follower: i32, offset: i64, now_ms:
     let fetch = fetch(replica, follower, offset);
     replica.follower_fetched(&fetch, now_ms, &EpochCache::default()).unwrap();
     replica.high_watermark() != before
+}
+
+/// A batch of `count` records as the log holds it.
+pub(crate) fn sent(
+    producer: i64,
+    epoch: i16,
+    first_sequence: i32,
+    count: i32,
+    base_offset: i64,
+) -> BatchHeader {
+    BatchHeader {
+        base_offset: Offset(base_offset),
+        batch_length: 100,
+        partition_leader_epoch: LeaderEpoch(0),
+        magic: 2,
+        crc: 0,
+        attributes: 0,
+        last_offset_delta: count - 1,
+        base_timestamp: 1_000,
+        max_timestamp: 1_000 + base_offset,
+        producer_id: ProducerId(producer),
+        producer_epoch: ProducerEpoch(epoch),
+        base_sequence: first_sequence,
+        record_count: count,
+    }
 }
