@@ -249,3 +249,28 @@ fn an_index_of_aborted_transactions_that_cannot_be_right_is_made_anew() {
         owner.check(&format!("byte {byte}"));
     }
 }
+
+/// What a restart costs that finds very many producers: one file of 5 MB to read, and no batch to look at.
+#[test]
+fn a_clean_start_reads_very_many_producers_from_the_snapshot_alone() {
+    const PRODUCERS: i64 = 100_000;
+    let rig = Rig::new(LogConfig::default());
+    let mut log = rig.create().unwrap();
+    let mut producers = Producers::default();
+    log.append(&[data(0, 0, PRODUCERS as usize)], 0).unwrap();
+    for producer in 0..PRODUCERS {
+        record(&mut producers, &data(producer, producer, 1));
+    }
+    let entries = producers.entries();
+    log.close(&entries).unwrap();
+    let storage = Storage::new(std::sync::Arc::new(rig.fs.clone()), 4);
+    let options = options(LastShutdown::Clean, PRODUCERS);
+    let mut restored = Producers::default();
+    let began = std::time::Instant::now();
+    let mut replay = |event: ReplayEvent<'_>| event.apply(&mut restored);
+    let (_, report) = Log::open(&storage, Path::new(DIR), rig.config.clone(), &options, &mut replay).unwrap();
+    println!("{PRODUCERS} producers restored in {:?}", began.elapsed());
+    assert!(report.batches_walked < 1000, "{report:?}");
+    assert_eq!(restored.entries(), entries);
+    assert_eq!(restored.first_unstable_offset(Offset(PRODUCERS)), Some(Offset(0)));
+}
