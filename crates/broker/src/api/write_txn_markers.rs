@@ -39,7 +39,7 @@ pub(crate) async fn answer(
     let mut parked = Vec::new();
     let markers = request.markers.iter().enumerate();
     let markers = markers.map(|(at, marker)| append(&partitions, at, marker, &mut parked)).collect();
-    let mut response = WriteTxnMarkersResponse { markers, ..Default::default() };
+    let mut response = WriteTxnMarkersResponse { markers };
     for it in parked {
         let code = it.hosted.settled(&it.appended, Acks::All, deadline).await;
         response.markers[it.marker].topics[it.topic].partitions[it.partition].error_code = code.code();
@@ -70,19 +70,11 @@ fn append(
                 }
                 Err(code) => code,
             };
-            WritableTxnMarkerPartitionResult {
-                partition_index,
-                error_code: code.code(),
-                ..Default::default()
-            }
+            WritableTxnMarkerPartitionResult { partition_index, error_code: code.code() }
         });
-        WritableTxnMarkerTopicResult {
-            name: named.name.clone(),
-            partitions: results.collect(),
-            ..Default::default()
-        }
+        WritableTxnMarkerTopicResult { name: named.name.clone(), partitions: results.collect() }
     });
-    WritableTxnMarkerResult { producer_id: asked.producer_id, topics: topics.collect(), ..Default::default() }
+    WritableTxnMarkerResult { producer_id: asked.producer_id, topics: topics.collect() }
 }
 
 fn append_one(
