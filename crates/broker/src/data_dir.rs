@@ -181,11 +181,7 @@ impl DataDir {
             Log::open(&self.storage, path, config, options, &mut |event: ReplayEvent<'_>| {
                 event.apply(&mut producers);
             })?;
-        if !producers.is_empty() {
-            let mut newest = Vec::new();
-            log.recent_batches(RECALLED_BYTES, &mut |header| newest.push(*header))?;
-            producers.recall(&newest);
-        }
+        recall(&log, &mut producers)?;
         if let Some(torn) = report.torn_tail {
             warn!(file = %torn.path.display(), position = torn.position, bytes = torn.bytes, log_end = %torn.log_end, damage = %torn.damage, "cut off an unfinished write");
         }
@@ -327,4 +323,15 @@ impl Found {
         found.cleaned = offsets(Checkpoint::Cleaner)?;
         Ok(found)
     }
+}
+
+/// Gives producers back the batches that a snapshot does not hold, so that each may still repeat its newest five.
+pub(crate) fn recall(log: &Log, producers: &mut Producers) -> Result<(), Error> {
+    if producers.is_empty() {
+        return Ok(());
+    }
+    let mut newest = Vec::new();
+    log.recent_batches(RECALLED_BYTES, &mut |header| newest.push(*header))?;
+    producers.recall(&newest);
+    Ok(())
 }

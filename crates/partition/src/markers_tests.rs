@@ -117,7 +117,11 @@ fn a_transaction_opens_only_with_the_guard_of_its_own_question() {
     assert!(producers.check_transaction(&next, asked).is_err(), "a marker came in between (T3)");
     let asked = producers.verify(&next, false, 0);
     producers.forget_verifications();
-    assert!(producers.check_transaction(&next, asked).is_err(), "another leader epoch began");
+    let outdated = Err(SequenceRefusal::Outdated { producer_id: 7 });
+    assert_eq!(producers.check_transaction(&next, asked), outdated, "another leader epoch began");
+    let mut rebuilt = producers.emptied();
+    assert_ne!(rebuilt.verify(&next, false, 0), asked);
+    assert_eq!(rebuilt.check_transaction(&next, asked), outdated, "the log was truncated meanwhile");
 }
 
 #[test]

@@ -113,9 +113,16 @@ pub enum SequenceRefusal {
         /// First offset of the open transaction.
         first_offset: i64,
     },
-    /// INVALID_TXN_STATE: the coordinator does not know of a transaction here, or it has ended since it was asked.
+    /// INVALID_TXN_STATE: nobody asked the coordinator whether there is a transaction here.
     #[error("producer {producer_id}: the batch is not part of an ongoing transaction")]
     NotVerified {
+        /// The producer.
+        producer_id: i64,
+    },
+    /// NOT_ENOUGH_REPLICAS, so that the batch is sent again and asked about again: since the coordinator was asked a
+    /// marker came, or another leader epoch began.
+    #[error("producer {producer_id}: the coordinator's answer is about an earlier transaction or leader")]
+    Outdated {
         /// The producer.
         producer_id: i64,
     },
@@ -221,6 +228,7 @@ impl Producers {
         }
         let first = batch.base_sequence;
         if batch.producer_epoch > producer.epoch {
+            self.check_outside_transaction(batch)?;
             return if first == 0 {
                 Ok(SequenceVerdict::Accept)
             } else {
@@ -230,15 +238,24 @@ impl Producers {
         if let Some(known) = producer.repeated(batch) {
             return Ok(SequenceVerdict::Duplicate(*known));
         }
-        if let (Some(open), false) = (self.open_since(batch.producer_id), batch.is_transactional()) {
-            return Err(SequenceRefusal::TransactionOpen { producer_id: id, first_offset: open.0 });
-        }
+        self.check_outside_transaction(batch)?;
         // -1, and thus 0 next, where a marker began the epoch.
         let expected_after = producer.last_sequence();
         if first == next_sequence(expected_after) {
             Ok(SequenceVerdict::Accept)
         } else {
             Err(SequenceRefusal::OutOfOrder { producer_id: id, expected_after, got: first })
+        }
+    }
+
+    /// A batch outside of transactions must not come while one of its producer is open (PR-20).
+    fn check_outside_transaction(&self, batch: &BatchHeader) -> Result<(), SequenceRefusal> {
+        match self.open_since(batch.producer_id) {
+            Some(open) if !batch.is_transactional() => Err(SequenceRefusal::TransactionOpen {
+                producer_id: batch.producer_id.0,
+                first_offset: open.0,
+            }),
+            _ => Ok(()),
         }
     }
 
@@ -300,9 +317,14 @@ impl Producers {
         before - self.by_id.len()
     }
 
+    /// No producers, to be rebuilt from the log. Guards given out before are not mistaken for later ones.
+    pub fn emptied(&self) -> Self {
+        Self { questions: self.questions, ..Self::default() }
+    }
+
     /// Replaces the state by that of a snapshot.
     pub fn restore(&mut self, entries: &[ProducerEntry]) {
-        *self = Self::default();
+        *self = self.emptied();
         for entry in entries {
             let batches = if entry.last_sequence < 0 {
                 VecDeque::new()

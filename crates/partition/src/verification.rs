@@ -69,7 +69,7 @@ impl Producers {
         let Some(guard) = guard else { return Err(SequenceRefusal::NotVerified { producer_id: id.0 }) };
         let asked = self.verifications.get(&id.0).filter(|asked| asked.epoch == epoch);
         if asked.is_none_or(|asked| asked.id != guard.id) && !is_on(Bug::T3) {
-            return Err(SequenceRefusal::NotVerified { producer_id: id.0 });
+            return Err(SequenceRefusal::Outdated { producer_id: id.0 });
         }
         if guard.begins_at_zero && batch.base_sequence != 0 && !self.by_id.contains_key(&id.0) {
             let got = batch.base_sequence;

@@ -118,6 +118,7 @@ impl ProduceRefusal {
                 SequenceRefusal::TransactionOpen { .. } | SequenceRefusal::NotVerified { .. } => {
                     ErrorCode::InvalidTxnState
                 }
+                SequenceRefusal::Outdated { .. } => ErrorCode::NotEnoughReplicas,
             },
             Self::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
             Self::Storage => ErrorCode::KafkaStorageError,
@@ -341,7 +342,12 @@ impl State {
                 ..self.present(known.last_offset + 1, flush_messages)
             });
         }
-        self.producers.check_transaction(&validated.header, guard)?;
+        if let Err(refusal) = self.producers.check_transaction(&validated.header, guard) {
+            if matches!(refusal, SequenceRefusal::Outdated { .. }) {
+                self.producers.refused(&validated.header, now);
+            }
+            return Err(refusal.into());
+        }
         let batch = validated.into_stored(self.log.log_end(), leader_epoch);
         Ok(Appended { log_append_time, ..self.write(batch, flush_messages, now)? })
     }

@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 
 use milena_log::{Error, ReplayEvent};
-use milena_partition::{BatchVerdict, EpochEnd, Judgement, Position as Asked, Producers, Reply};
+use milena_partition::{BatchVerdict, EpochEnd, Judgement, Position as Asked, Reply};
 use milena_peer::replica::message::{PartitionBatches, Position, Refusal};
 use milena_records::{BatchHeader, LeaderEpoch, Offset, StoredBatch};
 use tracing::{error, info, warn};
@@ -181,7 +181,7 @@ impl State {
     fn start_over(&mut self, at: Offset) -> Result<(), Error> {
         self.log.truncate_fully_and_start_at(at, clock::unix_ms())?;
         self.replica.started_over(at);
-        self.producers = Producers::default();
+        self.producers = self.producers.emptied();
         Ok(())
     }
 
@@ -190,8 +190,9 @@ impl State {
         if self.producers.is_empty() {
             return Ok(());
         }
-        let mut producers = Producers::default();
+        let mut producers = self.producers.emptied();
         self.log.replay(&mut |event: ReplayEvent<'_>| event.apply(&mut producers))?;
+        crate::data_dir::recall(&self.log, &mut producers)?;
         producers.committed_to(self.replica.high_watermark());
         self.producers = producers;
         Ok(())
