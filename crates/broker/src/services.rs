@@ -36,7 +36,6 @@ pub(crate) struct Services {
     pub(crate) coordination: Coordination,
     pub(crate) transactions: TransactionCoordinator,
     /// How a partition that this broker leads asks the coordinator of a transaction.
-    #[allow(dead_code, reason = "produce begins to ask next")]
     pub(crate) enlister: Enlister,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) data_dir: Arc<DataDir>,

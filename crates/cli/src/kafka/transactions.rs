@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use milena_client::{Client, Error};
+use milena_wire::ErrorCode;
 
 use super::exception::Exception;
 use super::options::Refusal;
@@ -234,7 +235,16 @@ fn java_state(name: &str) -> String {
 async fn describe(client: &Client, id: &str) -> Result<(), Stop> {
     let described = transactions::describe(client, id).await;
     let what = || format!("Failed to describe transaction state of transactional-id `{id}`");
-    let it = described.or_else(failed(what))?;
+    let it = match described {
+        Err(error) if error.code() == Some(ErrorCode::TransactionalIdNotFound) => {
+            return sentence(format!(
+                "{}: DescribeTransactions request for transactionalId `{id}` failed because the ID could not be \
+                 found. Enable debug logging for additional detail.",
+                what()
+            ));
+        }
+        described => described.or_else(failed(what))?,
+    };
     let none = || "None".to_owned();
     let partitions: Vec<_> = it.partitions.iter().map(TopicPartition::to_string).collect();
     let row = [
@@ -406,7 +416,7 @@ impl FindHangingArgs {
         if let Some(topic) = &self.topic {
             all.retain(|it| it.name == *topic);
             if all.is_empty() {
-                let cause = Exception::of_code(milena_wire::ErrorCode::UnknownTopicOrPartition.code(), None);
+                let cause = Exception::of_code(ErrorCode::UnknownTopicOrPartition.code(), None);
                 let message = cause.message();
                 return sentence(format!(
                     "Failed to describe 1 topics: {message}. Enable debug logging for additional detail."
