@@ -47,7 +47,6 @@ impl Producer {
             producer_id: self.id.0,
             producer_epoch: self.epoch.0,
             committed,
-            ..Default::default()
         };
         let answer = until_ready(|| {
             let answer = connection.call(&request, 5);
