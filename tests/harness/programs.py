@@ -68,7 +68,8 @@ class Program:
         return self.process.wait(patience)
 
     def send(self, number):
-        os.kill(self.process.pid, number)
+        if self.alive():
+            os.kill(self.process.pid, number)
 
     def pause(self):
         self.send(signal.SIGSTOP)
