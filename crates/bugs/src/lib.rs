@@ -102,6 +102,8 @@ bugs! {
     T10;
     /// Offsets of a fenced member are taken into a transaction.
     T12;
+    /// A late marker ends the next transaction of a client that keeps its epoch (KIP-1228).
+    T13;
 }
 
 #[cfg(feature = "on")]

@@ -8,6 +8,7 @@
 
 #[cfg(test)]
 mod divergence_tests;
+pub mod ended;
 pub mod epochs;
 pub mod fetch;
 pub mod follow;
@@ -22,6 +23,7 @@ mod testing;
 pub mod transactions;
 pub mod verification;
 
+pub use ended::MarkerAddress;
 pub use epochs::{EpochCache, EpochEnd, EpochEntry};
 pub use fetch::{FetchRefusal, FetchVerdict, FollowerFetch};
 pub use follow::{BatchVerdict, Judgement, Position, Reply};

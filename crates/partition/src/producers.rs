@@ -178,6 +178,8 @@ pub struct Producers {
     pub(crate) unreplicated: BTreeMap<Offset, Offset>,
     /// Questions to the coordinator about transactions that are not open here. Not part of the log.
     pub(crate) verifications: BTreeMap<i64, Verification>,
+    /// By producer, the last transaction that ended here in this leader epoch. Not part of the log.
+    pub(crate) ended: BTreeMap<i64, u64>,
     /// Questions so far: the name of the newest.
     pub(crate) questions: u64,
     /// First sequences of refused batches, of producers that have nothing in the log. Not part of the log.

@@ -78,9 +78,11 @@ impl Producers {
         Ok(())
     }
 
-    /// Answers that are on their way no longer count: another leader epoch has begun.
+    /// Another leader epoch has begun: answers that are on their way no longer count, nor does what ended in the epoch
+    /// before.
     pub fn forget_verifications(&mut self) {
         self.verifications.clear();
+        self.ended.clear();
     }
 
     /// Whether a transaction of this very epoch is open here.

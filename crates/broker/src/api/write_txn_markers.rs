@@ -91,6 +91,6 @@ fn append_one(
         return Err(ErrorCode::InvalidRequest);
     }
     let hosted = partitions.find(topic, index)?;
-    let appended = hosted.append_marker(marker).map_err(|refusal| refusal.code())?;
+    let appended = hosted.append_marker(marker, None).map_err(|refusal| refusal.code())?;
     Ok((hosted, appended))
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use milena_partition::Marker;
+use milena_partition::{Marker, MarkerAddress};
 use milena_peer::transactions::Transactional;
 use milena_peer::transactions::message::{
-    EnlistRequest, EnlistResponse, MarkerResult, WriteMarkersRequest, WriteMarkersResponse,
+    self, EnlistRequest, EnlistResponse, MarkerResult, WriteMarkersRequest, WriteMarkersResponse,
 };
-use milena_records::{ProducerEpoch, ProducerId, TransactionResult};
+use milena_records::{LeaderEpoch, ProducerEpoch, ProducerId, TransactionResult};
 use milena_wire::ErrorCode;
 use tokio::runtime::Handle;
 
@@ -73,8 +73,9 @@ async fn write_markers(partitions: &Partitions, request: WriteMarkersRequest) ->
     let markers = request.markers.iter().map(|message| {
         let appended = message.partitions.iter().map(|partition| {
             let topic = topic_id(partition);
-            let written =
-                marker(message).and_then(|marker| append(partitions, topic, partition.index, &marker));
+            let address = address(message, partition);
+            let written = marker(message)
+                .and_then(|marker| append(partitions, topic, partition.index, &marker, address.as_ref()));
             settled(written, deadline)
         });
         join_all(appended.collect::<Vec<_>>())
@@ -82,7 +83,7 @@ async fn write_markers(partitions: &Partitions, request: WriteMarkersRequest) ->
     join_all(markers.collect::<Vec<_>>()).await
 }
 
-fn marker(message: &milena_peer::transactions::message::Marker) -> Result<Marker, ErrorCode> {
+fn marker(message: &message::Marker) -> Result<Marker, ErrorCode> {
     Ok(Marker {
         producer_id: ProducerId(message.producer_id),
         producer_epoch: ProducerEpoch(
@@ -97,17 +98,24 @@ fn marker(message: &milena_peer::transactions::message::Marker) -> Result<Marker
     })
 }
 
+/// For which transaction the marker is, and for which leader, if the coordinator says so.
+fn address(message: &message::Marker, partition: &message::Partition) -> Option<MarkerAddress> {
+    let leader_epoch = LeaderEpoch(partition.leader_epoch?);
+    (message.sequence > 0).then_some(MarkerAddress { sequence: message.sequence, leader_epoch })
+}
+
 fn append(
     partitions: &Partitions,
     topic: milena_wire::Uuid,
     index: i32,
     marker: &Marker,
+    address: Option<&MarkerAddress>,
 ) -> Result<(Arc<Hosted>, Appended), ErrorCode> {
     if !partitions.may_lead() {
         return Err(ErrorCode::NotLeaderOrFollower);
     }
     let hosted = partitions.get(topic, index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    let appended = hosted.append_marker(marker).map_err(|refusal| refusal.code())?;
+    let appended = hosted.append_marker(marker, address).map_err(|refusal| refusal.code())?;
     Ok((hosted, appended))
 }
 

@@ -181,7 +181,7 @@ fn request(enlistment: &Enlistment) -> EnlistRequest {
 /// A partition as brokers name it to each other.
 pub(super) fn partition(topic: Uuid, index: i32) -> Partition {
     let id = u128::from_be_bytes(topic.0);
-    Partition { topic_high: (id >> 64) as u64, topic_low: id as u64, index }
+    Partition { topic_high: (id >> 64) as u64, topic_low: id as u64, index, leader_epoch: None }
 }
 
 /// The topic's id in a partition's name.

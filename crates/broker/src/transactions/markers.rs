@@ -157,6 +157,7 @@ impl Sending {
             coordinator_epoch: i32::try_from(self.sender.term).unwrap_or(i32::MAX),
             transaction_version: due.version.level().into(),
             partitions: due.partitions.iter().map(|(id, _, at)| partition(Uuid(id.0), at)).collect(),
+            sequence: due.sequence,
         };
         self.progress.insert(Arc::clone(&id), progress);
         self.route(Job { transactional_id: id, sequence: due.sequence, attempts: 0, marker });
@@ -172,7 +173,10 @@ impl Sending {
             match topic.and_then(|topic| topic.partitions.get(usize::try_from(at.index).ok()?)) {
                 None => unknown.push(*at),
                 Some(known) => match known.leader.and_then(|id| u64::try_from(id.0).ok()) {
-                    Some(leader) => by_leader.entry(NodeId(leader)).or_default().push(*at),
+                    Some(leader) => {
+                        let at = Partition { leader_epoch: Some(known.leader_epoch.0), ..*at };
+                        by_leader.entry(NodeId(leader)).or_default().push(at);
+                    }
                     None => leaderless.push(*at),
                 },
             }
