@@ -2,6 +2,7 @@
 
 use milena_bugs::{Bug, with};
 
+use crate::transactions::{self, STEPS};
 use crate::{Options, Plan, Violation, run};
 
 /// How a mistake came to light.
@@ -18,5 +19,13 @@ pub fn hunt(bug: Bug, limit: u64, events: u64) -> Option<Found> {
     (1..=limit).find_map(|seed| {
         let report = with(Some(bug), || run(&Plan::of(seed, events), &Options::default()));
         report.violation.map(|violation| Found { seeds: seed, violation })
+    })
+}
+
+/// As [`hunt`], in the simulation of transactions: the seeds that were run, and what was noticed.
+pub fn hunt_in_transactions(bug: Bug, limit: u64) -> Option<(u64, String)> {
+    (1..=limit).find_map(|seed| {
+        let outcome = with(Some(bug), || transactions::run(seed, STEPS));
+        outcome.violation.map(|what| (seed, what))
     })
 }

@@ -5,6 +5,8 @@
 //! schedule that the seed draws. After every event the oracles look for what must never be, and in the end, with all
 //! faults healed, for what must have become of everything.
 //!
+//! Transactions have a simulation of their own, [`transactions`], with simpler replication and a rougher network.
+//!
 //! A failing seed prints the schedule cut down to the faults that matter; the same seed gives the same run, event for
 //! event.
 
@@ -25,6 +27,7 @@ mod raft;
 pub mod random;
 pub mod report;
 mod shrink;
+pub mod transactions;
 mod world;
 
 pub use oracle::Violation;

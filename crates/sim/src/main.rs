@@ -8,7 +8,8 @@ use std::time::Instant;
 use milena_sim::report::Stats;
 use milena_sim::{Options, Plan, run, shrink};
 
-const USAGE: &str = "milena-sim [--seeds N] [--from S] [--jobs J] [--events E] [--seed X [--trace]]";
+const USAGE: &str =
+    "milena-sim [--transactions] [--seeds N] [--from S] [--jobs J] [--events E] [--seed X [--trace]]";
 
 struct Arguments {
     seeds: u64,
@@ -17,14 +18,23 @@ struct Arguments {
     events: u64,
     seed: Option<u64>,
     trace: bool,
+    transactions: bool,
     #[cfg_attr(not(feature = "bugs"), allow(dead_code))]
     bugs: Option<String>,
 }
 
 fn arguments() -> Option<Arguments> {
     let jobs = std::thread::available_parallelism().map_or(1, |it| it.get() as u64);
-    let mut it =
-        Arguments { seeds: 100, from: 1, jobs, events: 100_000, seed: None, trace: false, bugs: None };
+    let mut it = Arguments {
+        seeds: 100,
+        from: 1,
+        jobs,
+        events: 100_000,
+        seed: None,
+        trace: false,
+        transactions: false,
+        bugs: None,
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let number = |words: &mut dyn Iterator<Item = String>| words.next()?.parse().ok();
@@ -35,6 +45,7 @@ fn arguments() -> Option<Arguments> {
             "--events" => it.events = number(&mut words)?,
             "--seed" => it.seed = Some(number(&mut words)?),
             "--trace" => it.trace = true,
+            "--transactions" => it.transactions = true,
             #[cfg(feature = "bugs")]
             "--bugs" => it.bugs = Some(String::new()),
             #[cfg(feature = "bugs")]
@@ -54,6 +65,9 @@ fn main() -> ExitCode {
     #[cfg(feature = "bugs")]
     if let Some(only) = &arguments.bugs {
         return hunt_bugs(only, &arguments);
+    }
+    if arguments.transactions {
+        return transactions(&arguments);
     }
     match arguments.seed {
         Some(seed) => one(seed, &arguments),
@@ -80,6 +94,30 @@ fn one(seed: u64, arguments: &Arguments) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs seeds of the simulation of transactions.
+fn transactions(arguments: &Arguments) -> ExitCode {
+    let seeds = match arguments.seed {
+        Some(seed) => seed..=seed,
+        None => arguments.from..=arguments.from + arguments.seeds - 1,
+    };
+    let began = Instant::now();
+    let (mut committed, mut aborted, mut failed) = (0, 0, 0);
+    for seed in seeds {
+        let outcome = milena_sim::transactions::run(seed, milena_sim::transactions::STEPS);
+        committed += outcome.committed;
+        aborted += outcome.aborted;
+        if let Some(violation) = outcome.violation {
+            failed += 1;
+            println!("seed={seed}: {violation}");
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    println!(
+        "{committed} parts of transactions committed, {aborted} aborted, {failed} seeds failed, {seconds:.1} s"
+    );
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn many(arguments: &Arguments) -> ExitCode {
@@ -158,12 +196,24 @@ fn hunt_bugs(only: &str, arguments: &Arguments) -> ExitCode {
     println!("| row | the mistake | seeds until noticed | how |");
     println!("|---|---|---|---|");
     for &bug in milena_bugs::Bug::ALL.iter().filter(|it| only.is_empty() || format!("{it:?}") == only) {
-        let found = milena_sim::hunt::hunt(bug, arguments.seeds, arguments.events);
+        let found = if arguments.transactions {
+            milena_sim::hunt::hunt_in_transactions(bug, arguments.seeds)
+        } else {
+            let found = milena_sim::hunt::hunt(bug, arguments.seeds, arguments.events);
+            found.map(|found| (found.seeds, found.violation.what))
+        };
         let (seeds, how) = match found {
-            Some(found) => (found.seeds.to_string(), found.violation.what),
+            Some((seeds, what)) => (seeds.to_string(), what),
             None => (format!("not within {}", arguments.seeds), String::new()),
         };
-        let how: String = how.chars().take(160).map(|it| if it == '|' { ' ' } else { it }).collect();
+        let how: String = how
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .take(160)
+            .map(|it| if it == '|' { ' ' } else { it })
+            .collect();
         println!("| {bug:?} | {} | {seeds} | {how} |", bug.what());
     }
     ExitCode::SUCCESS

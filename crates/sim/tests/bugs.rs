@@ -8,7 +8,7 @@ use milena_partition::{
     Patience, Position, Producers, Replica, Reply,
 };
 use milena_records::{BatchHeader, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TransactionResult};
-use milena_sim::hunt::hunt;
+use milena_sim::hunt::{hunt, hunt_in_transactions};
 
 /// Seeds that a mistake may take to be noticed.
 const LIMIT: u64 = 150;
@@ -36,6 +36,15 @@ fn the_simulator_notices_mistakes_that_lost_data_elsewhere() {
     ];
     let unnoticed: Vec<Bug> =
         noticed.into_iter().filter(|bug| hunt(*bug, LIMIT, 100_000).is_none()).collect();
+    assert_eq!(unnoticed, []);
+}
+
+#[test]
+fn the_simulation_of_transactions_notices_mistakes_that_lost_transactions_elsewhere() {
+    std::panic::set_hook(Box::new(|_| {}));
+    let noticed = [Bug::T1, Bug::T2, Bug::T4, Bug::T5, Bug::T6, Bug::T7, Bug::T8, Bug::T10, Bug::T13];
+    let unnoticed: Vec<Bug> =
+        noticed.into_iter().filter(|bug| hunt_in_transactions(*bug, LIMIT).is_none()).collect();
     assert_eq!(unnoticed, []);
 }
 

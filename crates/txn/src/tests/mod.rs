@@ -1,8 +1,6 @@
-//! Tests of the whole crate: scripts that read like a conversation, and a world of clients, partitions and
-//! coordinators in which every message may come late, twice, or not at all.
+//! Tests of the whole crate: scripts that read like a conversation, and the stored form. What messages that come late,
+//! twice or not at all may do is tried in `milena-sim`, with clients and partitions around it.
 
-mod hunt;
 mod script;
 mod scripts;
 mod stored;
-mod world;

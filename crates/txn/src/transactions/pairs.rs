@@ -49,6 +49,11 @@ impl Transactions {
         }
         Ok(restored)
     }
+
+    /// The pairs of the whole state, as [`Self::restore`] takes them.
+    pub fn pairs(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+        self.entries.iter().map(|(id, transaction)| (key(id), value(transaction)))
+    }
 }
 
 pub(super) fn key(transactional_id: &str) -> Vec<u8> {

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::message::Unit;
-use crate::{State, Transaction, Transactions};
+use milena_txn::{State, Transaction, Transactions};
 
 #[derive(Debug, Default)]
 struct Story {
@@ -20,38 +20,38 @@ struct Story {
 }
 
 #[derive(Debug, Default)]
-pub struct Oracle {
+pub(super) struct Oracle {
     stories: BTreeMap<Unit, Story>,
     /// By transactional id and sequence.
     units: BTreeMap<(String, u64), Unit>,
     decisions: BTreeMap<(String, u64), bool>,
     producers: BTreeMap<String, (i64, i16)>,
     used_ids: BTreeSet<i64>,
-    pub committed: usize,
-    pub aborted: usize,
+    pub(super) committed: usize,
+    pub(super) aborted: usize,
 }
 
 impl Oracle {
     /// The client sends its EndTxn.
-    pub fn asked(&mut self, unit: Unit, commit: bool) {
+    pub(super) fn asked(&mut self, unit: Unit, commit: bool) {
         self.stories.entry(unit).or_default().asked.insert(commit);
     }
 
     /// Something of the client's transaction became part of the coordinator's.
-    pub fn added(&mut self, id: &str, sequence: u64, unit: Unit) {
+    pub(super) fn added(&mut self, id: &str, sequence: u64, unit: Unit) {
         let first = *self.units.entry((id.to_owned(), sequence)).or_insert(unit);
         assert_eq!(first, unit, "transaction {sequence} of {id} has parts of two");
     }
 
     /// The coordinator aborts it without being asked to.
-    pub fn cut(&mut self, id: &str, sequence: u64) {
+    pub(super) fn cut(&mut self, id: &str, sequence: u64) {
         if let Some(unit) = self.units.get(&(id.to_owned(), sequence)) {
             self.stories.entry(*unit).or_default().was_cut = true;
         }
     }
 
     /// Records in a partition, or offsets, become visible or void.
-    pub fn outcome(&mut self, unit: Unit, commit: bool) {
+    pub(super) fn outcome(&mut self, unit: Unit, commit: bool) {
         let story = self.stories.entry(unit).or_default();
         let first = *story.outcome.get_or_insert(commit);
         assert_eq!(first, commit, "{unit:?} is torn");
@@ -65,14 +65,14 @@ impl Oracle {
     }
 
     /// The client is told that its transaction ended this way.
-    pub fn told(&mut self, unit: Unit, commit: bool) {
+    pub(super) fn told(&mut self, unit: Unit, commit: bool) {
         let story = self.stories.entry(unit).or_default();
         let outcome = *story.outcome.get_or_insert(commit);
         assert_eq!(outcome, commit, "the client of {unit:?} is told otherwise");
     }
 
     /// After every command.
-    pub fn look(&mut self, before: &Transactions, after: &Transactions) {
+    pub(super) fn look(&mut self, before: &Transactions, after: &Transactions) {
         for (id, it) in after.iter() {
             if before.find(id) != Some(it) {
                 self.look_at(id, before.find(id), it);
@@ -101,7 +101,7 @@ impl Oracle {
     }
 
     /// The id is forgotten; its producer id must not come back.
-    pub fn forgotten(&mut self, id: &str) {
+    pub(super) fn forgotten(&mut self, id: &str) {
         self.producers.remove(id);
     }
 }

@@ -1,7 +1,8 @@
 //! The end of a run: everything that was begun must end.
 
-use super::{IDS, World};
-use crate::{Command, State, TopicId};
+use milena_txn::{Command, State};
+
+use super::{DOOMED, IDS, World};
 
 impl World {
     /// The network heals, clients finish what they began, and nothing may stay open or blocked (P8).
@@ -11,46 +12,52 @@ impl World {
             assert!(round < 200, "something goes on for ever: {:?}", self.network);
             self.now_ms += 50;
             self.sweep();
-            let topic_ids = vec![TopicId([2; 16])];
-            if self.partitions[&(topic_ids[0], 0)].is_deleted {
-                self.apply(Command::DeleteTopics { now_ms: self.now_ms, topic_ids });
+            if self.partitions[&(DOOMED, 0)].is_deleted {
+                self.apply(Command::DeleteTopics { now_ms: self.now_ms, topic_ids: vec![DOOMED] });
             }
             for client in 0..self.clients.len() {
                 self.go_on(client, false);
                 self.send_again(client);
             }
-            self.send_markers();
-            while !self.network.is_empty() || !self.late.is_empty() {
-                self.deliver();
-                self.deliver_late();
-            }
+            self.drain();
             let waits = self.clients.iter().any(|it| !it.is_dead && it.waiting.is_some());
-            let open = self
-                .transactions
-                .iter()
-                .any(|(_, it)| it.state() == State::Ongoing || it.state().is_prepared());
-            if !waits && !open {
+            let is_open = |state: State| state == State::Ongoing || state.is_prepared();
+            if !waits && !self.coordinator.state.iter().any(|(_, it)| is_open(it.state())) {
                 break;
             }
         }
-        for (place, partition) in self.partitions.iter().filter(|(_, it)| !it.is_deleted) {
-            assert_eq!(partition.open().next(), None, "open in {place:?}");
-        }
-        assert_eq!(self.pending, [], "offsets pend for ever");
-        self.fail_over();
-        self.replay();
+        self.check_partitions();
+        assert_eq!(self.coordinator.pending, [], "offsets pend for ever");
+        self.coordinator_fails_over();
+        self.coordinator.replay();
         IDS.into_iter().for_each(|id| self.one_more(id));
+        self.check_partitions();
     }
 
-    /// The log gives the state, on whatever voter.
-    fn replay(&self) {
-        let mut replayed = self.initial.clone();
-        let first = self.index + 1 - self.log.len() as u64;
-        for (index, bytes) in (first..).zip(&self.log) {
-            let command = Command::decode(bytes.as_slice()).expect("own bytes decode");
-            replayed.apply(index, &command, &mut Vec::new());
+    /// Everything arrives.
+    fn drain(&mut self) {
+        self.send_markers();
+        while !self.network.is_empty() || !self.late.is_empty() {
+            self.deliver();
+            self.deliver_late();
+            self.replicate(true);
         }
-        assert_eq!(replayed, self.transactions, "replayed");
+        self.replicate(true);
+        self.read();
+    }
+
+    fn check_partitions(&mut self) {
+        self.drain();
+        for (place, partition) in self.partitions.iter().filter(|(_, it)| !it.is_deleted) {
+            assert!(partition.is_at_rest(), "readers of committed data wait for ever in {place:?}");
+        }
+        for produce in &self.stored {
+            let partition = &self.partitions[&produce.place];
+            assert!(
+                partition.is_deleted || partition.has(*produce),
+                "{produce:?} was acknowledged and is gone"
+            );
+        }
     }
 
     /// A new process gets a transaction through, without being told to wait for long.
@@ -64,10 +71,7 @@ impl World {
                 Some(_) => self.send_again(client),
                 None => self.go_on(client, may_begin),
             }
-            while !self.network.is_empty() {
-                self.deliver();
-            }
-            self.send_markers();
+            self.drain();
             let it = &self.clients[client];
             assert!(it.told_to_wait < 5, "{id} is told to wait for ever");
             assert!(!it.is_dead, "{id}: the newest process is fenced");

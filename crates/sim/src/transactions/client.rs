@@ -1,8 +1,12 @@
-//! A producer: an old one, which adds partitions itself and keeps its epoch, or a new one (KIP-890 part 2).
+//! A transactional producer: an old one, which adds partitions itself and keeps its epoch, or a new one (KIP-890
+//! part 2).
 
-use super::message::{Call, Place, Request, Unit};
-use super::random::Random;
-use crate::{ProducerIdAndEpoch, Refusal};
+use std::collections::BTreeMap;
+
+use milena_txn::{ProducerIdAndEpoch, Refusal};
+
+use super::message::{Call, Failure, Heard, Place, Produce, Request, Unit};
+use crate::random::Random;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -14,27 +18,31 @@ enum Step {
 }
 
 #[derive(Debug)]
-pub struct Client {
-    pub number: usize,
-    pub id: String,
-    pub is_new: bool,
-    pub is_dead: bool,
-    pub producer: Option<ProducerIdAndEpoch>,
+pub(super) struct Client {
+    pub(super) number: usize,
+    pub(super) id: String,
+    pub(super) is_new: bool,
+    pub(super) is_dead: bool,
+    producer: Option<ProducerIdAndEpoch>,
     /// The transaction it is in, or was in last.
-    pub unit: Unit,
+    pub(super) unit: Unit,
     /// The call that waits for its answer.
-    pub waiting: Option<Request>,
+    pub(super) waiting: Option<Request>,
     /// Ends that were answered.
-    pub done: u64,
+    pub(super) done: u64,
     /// Answers in a row that said CONCURRENT_TRANSACTIONS.
-    pub told_to_wait: u32,
+    pub(super) told_to_wait: u32,
     plan: Vec<Step>,
     calls: u64,
+    /// The next sequence, by place, of this producer.
+    sequences: BTreeMap<Place, (ProducerIdAndEpoch, i32)>,
 }
 
 /// What a client learns that the oracles want to know.
-pub enum Learnt {
+pub(super) enum Learnt {
     Nothing,
+    /// A batch was acknowledged.
+    Stored(Produce),
     /// EndTxn was acknowledged.
     Ended {
         commit: bool,
@@ -44,7 +52,7 @@ pub enum Learnt {
 }
 
 impl Client {
-    pub fn new(number: usize, id: &str, is_new: bool) -> Self {
+    pub(super) fn new(number: usize, id: &str, is_new: bool) -> Self {
         Self {
             number,
             id: id.to_owned(),
@@ -57,12 +65,19 @@ impl Client {
             told_to_wait: 0,
             plan: Vec::new(),
             calls: 0,
+            sequences: BTreeMap::new(),
         }
     }
 
     /// The next call, if none is waiting; begins a transaction under `unit` if it `may_begin`. Returns whether it
     /// did.
-    pub fn go_on(&mut self, random: &mut Random, unit: Unit, may_begin: bool, places: &[Place]) -> bool {
+    pub(super) fn go_on(
+        &mut self,
+        random: &mut Random,
+        unit: Unit,
+        may_begin: bool,
+        places: &[Place],
+    ) -> bool {
         if self.is_dead || self.waiting.is_some() {
             return false;
         }
@@ -75,7 +90,7 @@ impl Client {
             if !may_begin {
                 return false;
             }
-            if random.one_in(12) {
+            if random.below(12) == 0 {
                 // As after an error: the same producer wants another epoch.
                 self.ask(Call::Init { expected: Some(producer) });
                 return false;
@@ -87,12 +102,24 @@ impl Client {
         let call = match self.plan.remove(0) {
             Step::Add(place) => Call::Add { producer, place },
             Step::AddGroup => Call::AddGroup { producer },
-            Step::Produce(place) => Call::Produce { producer, place, adds },
+            Step::Produce(place) => {
+                let sequence = self.next_sequence(producer, place);
+                Call::Produce(Produce { producer, place, sequence, unit: self.unit, adds })
+            }
             Step::Offsets => Call::Offsets { producer, adds },
             Step::End { commit } => Call::End { producer, commit, bumps: self.is_new },
         };
         self.ask(call);
         begins
+    }
+
+    fn next_sequence(&mut self, producer: ProducerIdAndEpoch, place: Place) -> i32 {
+        let known = self.sequences.entry(place).or_insert((producer, 0));
+        if known.0 != producer {
+            *known = (producer, 0);
+        }
+        known.1 += 1;
+        known.1 - 1
     }
 
     fn make_plan(&mut self, random: &mut Random, places: &[Place]) {
@@ -103,20 +130,20 @@ impl Client {
             }
             self.plan.push(Step::Produce(place));
         }
-        if random.one_in(3) {
+        if random.below(3) == 0 {
             if !self.is_new {
                 self.plan.push(Step::AddGroup);
             }
             self.plan.push(Step::Offsets);
         }
-        if self.plan.is_empty() {
-            // An old client knows that it added nothing, and says nothing; here it adds something.
-            self.plan.push(if self.is_new { Step::End { commit: false } } else { Step::AddGroup });
-            if self.is_new {
-                return;
-            }
+        if self.plan.is_empty() && self.is_new {
+            return self.plan.push(Step::End { commit: false });
         }
-        self.plan.push(Step::End { commit: !random.one_in(3) });
+        if self.plan.is_empty() {
+            // An old client knows that it added nothing, and would say nothing; here it adds something.
+            self.plan.push(Step::AddGroup);
+        }
+        self.plan.push(Step::End { commit: random.below(3) > 0 });
     }
 
     fn ask(&mut self, call: Call) {
@@ -127,15 +154,14 @@ impl Client {
     }
 
     /// An answer arrives; returns what it means, or `None` if nobody waits for it.
-    pub fn hear(
-        &mut self,
-        number: u64,
-        outcome: Result<Option<ProducerIdAndEpoch>, Refusal>,
-    ) -> Option<Learnt> {
+    pub(super) fn hear(&mut self, number: u64, heard: Heard) -> Option<Learnt> {
         let request = self.waiting.take_if(|it| it.number == number && !self.is_dead)?;
-        let call = &request.call;
-        match (outcome, call) {
-            (Err(Refusal::ConcurrentTransactions | Refusal::NeedsProducerId), _) => {
+        let abort = vec![Step::End { commit: false }];
+        match (heard, &request.call) {
+            (Err(Failure::Again | Failure::Refused(Refusal::NeedsProducerId)), _) => {
+                self.waiting = Some(request);
+            }
+            (Err(Failure::Refused(Refusal::ConcurrentTransactions)), _) => {
                 self.told_to_wait += 1;
                 self.waiting = Some(request);
             }
@@ -147,18 +173,18 @@ impl Client {
                 }
                 return Some(Learnt::Ended { commit: *commit });
             }
+            (Ok(_), Call::Produce(produce)) => return Some(Learnt::Stored(*produce)),
             (Ok(_), _) => {}
-            (Err(Refusal::InvalidTxnState), Call::End { commit: false, .. }) if self.is_new => {
+            // An old client that cannot go on starts again.
+            (Err(_), _) if !self.is_new => self.is_dead = true,
+            (Err(Failure::Refused(Refusal::InvalidTxnState)), Call::End { commit: false, .. }) => {
                 self.is_dead = true;
                 return Some(Learnt::AbortRefused);
             }
-            // An old client that was refused its first partition has nothing to abort, and starts again.
-            (Err(Refusal::TransactionAbortable), _) if self.is_new => {
-                self.plan = vec![Step::End { commit: false }]
-            }
-            (Err(Refusal::ProducerFenced), Call::Produce { .. } | Call::Offsets { .. }) if self.is_new => {
+            (Err(Failure::Refused(Refusal::TransactionAbortable) | Failure::Broken), _) => self.plan = abort,
+            (Err(_), Call::Produce(_) | Call::Offsets { .. }) => {
                 // INVALID_PRODUCER_EPOCH: perhaps only a time-out.
-                self.plan = vec![Step::End { commit: false }];
+                self.plan = abort;
             }
             (Err(_), _) => self.is_dead = true,
         }
