@@ -1,5 +1,7 @@
 //! When a partition is to be flushed: after so many records, or so long after the first of them.
 
+use std::sync::atomic::Ordering;
+
 use milena_config::TopicConfig;
 use milena_log::FlushHandle;
 
@@ -44,6 +46,8 @@ impl Hosted {
         if flush_ms == i64::MAX || !self.with(|state| state.unflushed.is_overdue(flush_ms, at_ms))? {
             return None;
         }
+        // The new recovery point is for the checkpoints.
+        self.touched.store(true, Ordering::Relaxed);
         self.due_flush(true)
     }
 
