@@ -114,21 +114,20 @@ class OnPurpose(Exception):
 def transform(bootstrap, source, sink, group, transactional_id, abort_every):
     async def run():
         consumer = AIOKafkaConsumer(
-            source,
             bootstrap_servers=bootstrap,
             group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             request_timeout_ms=10_000,
-            session_timeout_ms=6_000,
-            heartbeat_interval_ms=500,
         )
         settings = {"transactional_id": transactional_id, "transaction_timeout_ms": 10_000, "request_timeout_ms": 10_000}
         producer = AIOKafkaProducer(bootstrap_servers=bootstrap, **settings)
-        # First the end of what a predecessor left open, then the offsets: aiokafka does not ask for stable ones.
+        # First the end of what a predecessor left open, then the offsets: aiokafka does not ask for stable ones. So it must
+        # not be a member either: on a rebalance it would go back to what was committed before the transaction under way.
         await producer.start()
         await consumer.start()
+        consumer.assign([TopicPartition(source, partition) for partition in await producer.partitions_for(source)])
         number = 0
         while True:
             batches = await consumer.getmany(timeout_ms=200, max_records=50)
