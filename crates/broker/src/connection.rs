@@ -2,14 +2,18 @@
 //!
 //! Requests that are pipelined are started in order, each as soon as its bytes are complete; those that
 //! must wait (a fetch without data, a join, an `acks=all` on replicas) do not hold back the ones behind
-//! them, but their answers leave in order. A single task does all of it, so that a request that can be
+//! them, but their answers leave in order. What only begins when its turn to be answered comes is marked as
+//! [`Started::Waiting`]: most of what changes something, so that one connection's changes follow each other. Offset
+//! commits are [`Started::Prompt`]: their order is kept by the coordinator's queue, and a client that sends eight at
+//! once should not pay eight round trips of the quorum. A single task does all of it, so that a request that can be
 //! answered at once costs no hand-over between threads.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::IoSlice;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -49,10 +53,26 @@ pub(crate) type Gate = Pin<Box<dyn Future<Output = Started> + Send>>;
 /// A started request.
 pub(crate) enum Started {
     Done(Outcome),
+    /// Begins when all before it are done.
     Waiting(Pending),
     /// No further request of the connection is started meanwhile, so that none overtakes it: a batch that begins a
     /// transaction waits for the coordinator before it is appended.
     Gated(Gate),
+    /// Begins when all before it have begun. What it has to do in order, it does when it is first polled.
+    Prompt(Prompt),
+}
+
+/// See [`Started::Prompt`].
+pub(crate) struct Prompt {
+    pending: Pending,
+    has_begun: bool,
+}
+
+impl Prompt {
+    /// Not yet begun.
+    pub(crate) fn new(pending: Pending) -> Self {
+        Self { pending, has_begun: false }
+    }
 }
 
 impl Started {
@@ -153,19 +173,16 @@ impl Connection {
         }
         let may_read = self.under_way.len() < IN_FLIGHT && !self.is_gated();
         let (frames, stream) = (&mut self.frames, &mut self.stream);
-        let mut under_way = self.under_way.iter_mut();
-        match (under_way.next(), under_way.next_back()) {
-            (Some(oldest), mut newest) => tokio::select! {
+        let (under_way, ready_bytes) = (&mut self.under_way, &mut self.ready_bytes);
+        let is_idle = under_way.is_empty();
+        let settled = poll_fn(|context| settle(under_way, ready_bytes, context));
+        match is_idle {
+            false => tokio::select! {
                 biased;
-                settled = settle(oldest) => *oldest = settled,
-                opened = opened(newest.as_deref_mut()) => {
-                    if let Some(gated) = newest {
-                        *gated = opened;
-                    }
-                }
+                () = settled => {}
                 filled = frames.fill(stream), if may_read => if !filled? { return Err(End::Client) },
             },
-            (None, _) => match tokio::time::timeout(self.limits.max_idle, frames.fill(stream)).await {
+            true => match tokio::time::timeout(self.limits.max_idle, frames.fill(stream)).await {
                 Ok(filled) => {
                     if !filled? {
                         return Err(End::Client);
@@ -208,21 +225,55 @@ impl Connection {
     }
 }
 
-/// Waits until a request has come further; one whose outcome is already known never gets here.
-async fn settle(started: &mut Started) -> Started {
-    match started {
-        Started::Waiting(pending) => Started::Done(pending.await),
-        Started::Gated(gate) => gate.await,
-        Started::Done(_) => std::future::pending().await,
+/// Takes the oldest requests as far as they are done, and lets those begin whose turn it is. Ready when the oldest is
+/// done, and what is ready together leaves together; or when the newest lets others start. The answers' bytes are added
+/// to `ready_bytes`.
+fn settle(
+    under_way: &mut VecDeque<Started>,
+    ready_bytes: &mut usize,
+    context: &mut TaskContext<'_>,
+) -> Poll<()> {
+    let (mut done, mut is_open) = (0, false);
+    if let Some(newest) = under_way.back_mut()
+        && let Started::Gated(gate) = newest
+        && let Poll::Ready(opened) = gate.as_mut().poll(context)
+    {
+        *newest = opened;
+        *ready_bytes += newest.ready_bytes();
+        is_open = true;
     }
-}
-
-/// Waits until the newest request lets others start, if it does not.
-async fn opened(newest: Option<&mut Started>) -> Started {
-    match newest {
-        Some(Started::Gated(gate)) => gate.await,
-        _ => std::future::pending().await,
+    while let Some(started) = under_way.get_mut(done) {
+        let pending = match started {
+            Started::Gated(_) => break,
+            Started::Done(_) => {
+                done += 1;
+                continue;
+            }
+            Started::Waiting(pending) => pending,
+            Started::Prompt(prompt) => {
+                prompt.has_begun = true;
+                &mut prompt.pending
+            }
+        };
+        let Poll::Ready(outcome) = pending.as_mut().poll(context) else { break };
+        *started = Started::Done(outcome);
+        *ready_bytes += started.ready_bytes();
     }
+    for started in under_way.range_mut(done..) {
+        match started {
+            Started::Prompt(prompt) if prompt.has_begun => {}
+            Started::Prompt(prompt) => {
+                prompt.has_begun = true;
+                if let Poll::Ready(outcome) = prompt.pending.as_mut().poll(context) {
+                    *started = Started::Done(outcome);
+                    *ready_bytes += started.ready_bytes();
+                }
+            }
+            Started::Done(_) => {}
+            Started::Waiting(_) | Started::Gated(_) => break,
+        }
+    }
+    if done > 0 || is_open { Poll::Ready(()) } else { Poll::Pending }
 }
 
 /// Writes all slices, as many per call as the kernel takes.
@@ -254,4 +305,73 @@ async fn write_all(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::task::Waker;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// Requests that note when they begin, and are done when told.
+    #[derive(Default)]
+    struct Desk {
+        begun: Arc<Mutex<Vec<usize>>>,
+        tell: Vec<Option<oneshot::Sender<()>>>,
+        under_way: VecDeque<Started>,
+    }
+
+    impl Desk {
+        fn request(&mut self) -> Pending {
+            let (tell, told) = oneshot::channel();
+            let (begun, me) = (Arc::clone(&self.begun), self.tell.len());
+            self.tell.push(Some(tell));
+            Box::pin(async move {
+                begun.lock().unwrap().push(me);
+                told.await.expect("every request is done some time");
+                Outcome::Answer(vec![Bytes::from(vec![0; 10])])
+            })
+        }
+
+        fn prompt(&mut self) {
+            let request = self.request();
+            self.under_way.push_back(Started::Prompt(Prompt::new(request)));
+        }
+
+        fn waiting(&mut self) {
+            let request = self.request();
+            self.under_way.push_back(Started::Waiting(request));
+        }
+
+        /// Finishes `these`; what has begun by then, how many of the oldest are done, and their bytes.
+        fn settle(&mut self, these: &[usize]) -> (Vec<usize>, usize, usize) {
+            for it in these {
+                self.tell[*it].take().expect("done once").send(()).expect("is under way");
+            }
+            let (mut bytes, mut context) = (0, TaskContext::from_waker(Waker::noop()));
+            let settled = settle(&mut self.under_way, &mut bytes, &mut context);
+            let done = self.under_way.iter().take_while(|it| matches!(it, Started::Done(_))).count();
+            assert_eq!(settled.is_ready(), done > 0);
+            (self.begun.lock().unwrap().clone(), done, bytes)
+        }
+    }
+
+    #[test]
+    fn prompt_requests_begin_behind_each_other_and_others_when_all_before_them_are_done() {
+        let mut desk = Desk::default();
+        desk.prompt();
+        desk.prompt();
+        desk.waiting();
+        desk.waiting();
+        desk.prompt();
+        assert_eq!(desk.settle(&[]), (vec![0, 1], 0, 0));
+        // The second is done, and its answer must not leave before the first one's.
+        assert_eq!(desk.settle(&[1]), (vec![0, 1], 0, 0));
+        assert_eq!(desk.settle(&[0]), (vec![0, 1, 2], 2, 20));
+        assert_eq!(desk.settle(&[2]), (vec![0, 1, 2, 3], 3, 10));
+        assert_eq!(desk.settle(&[3]), (vec![0, 1, 2, 3, 4], 4, 10));
+    }
 }

@@ -12,7 +12,7 @@ use milena_wire::{AnyRequest, ApiKey, Reader, RequestHeader, Response, Text, fra
 use tracing::debug;
 
 use crate::api;
-use crate::connection::{Outcome, Started};
+use crate::connection::{Outcome, Prompt, Started};
 use crate::services::Services;
 
 /// APIs in the table that no handler answers yet; they are absent from ApiVersions, so that clients do
@@ -140,7 +140,7 @@ impl Dispatcher {
             AnyRequest::LeaveGroup(it) => {
                 answer.later(api::leave_group::answer(s.coordination.clone(), context, it))
             }
-            AnyRequest::OffsetCommit(it) => answer.later(api::offset_commit::answer(
+            AnyRequest::OffsetCommit(it) => answer.promptly(api::offset_commit::answer(
                 s.coordination.clone(),
                 Arc::clone(&s.view),
                 context,
@@ -234,6 +234,12 @@ impl Answer {
     /// Answers when `response` is ready. It runs on the connection's task and ends with it.
     pub(crate) fn later<R: Response>(self, response: impl Future<Output = R> + Send + 'static) -> Started {
         Started::Waiting(Box::pin(async move { self.outcome(&response.await) }))
+    }
+
+    /// As [`Self::later`], but does not wait until those before it are answered: what has an order, `response` does
+    /// before it first waits.
+    pub(crate) fn promptly<R: Response>(self, response: impl Future<Output = R> + Send + 'static) -> Started {
+        Started::Prompt(Prompt::new(Box::pin(async move { self.outcome(&response.await) })))
     }
 
     /// The framed answer.

@@ -17,6 +17,12 @@ pub enum Effect {
     Reply(RequestId, Reply),
 }
 
+impl Effect {
+    pub(crate) fn is_proposal(&self) -> bool {
+        matches!(self, Self::Propose(..))
+    }
+}
+
 /// The answer to one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {

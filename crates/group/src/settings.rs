@@ -31,6 +31,9 @@ pub struct Settings {
     pub max_queued_commit_bytes: usize,
     /// Most OffsetCommit requests in one entry of the log.
     pub max_batch_commits: usize,
+    /// Most batches of commits without an outcome. Beyond it they wait, and grow. A change of membership that
+    /// must not overtake them sends them on all the same.
+    pub max_batches_in_flight: usize,
     /// A batch of commits is closed when it has at least this many bytes.
     pub max_batch_bytes: usize,
 }
@@ -51,6 +54,7 @@ impl Default for Settings {
             max_group_bytes: 32 * 1024 * 1024,
             max_queued_commit_bytes: 64 * 1024 * 1024,
             max_batch_commits: 4_096,
+            max_batches_in_flight: 8,
             max_batch_bytes: 512 * 1024,
         }
     }

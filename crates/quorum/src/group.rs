@@ -9,14 +9,15 @@ use crate::types::{Command, LogId, Raft, Types};
 use crate::wal::Wal;
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, Fatal, RaftError};
-use openraft::raft::TransferLeaderRequest;
+use openraft::raft::{TransferLeaderRequest, WriteResult};
 use openraft::{ChangeMembers, Instant};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::AbortHandle;
 
 /// Commands that may be on their way, in KiB of their bytes. Beyond it, proposers wait.
@@ -110,7 +111,30 @@ pub(crate) struct Inner {
     pub reads: Reads,
     pub inbound: Inbound,
     pub tasks: Mutex<Vec<AbortHandle>>,
-    pub room: Semaphore,
+    pub room: Arc<Semaphore>,
+}
+
+/// A command that was handed in, and has its place in the log if it gets there at all.
+pub struct Submitted {
+    handle: GroupHandle,
+    outcome: BoxStream<'static, Result<WriteResult<Types>, Fatal<Types>>>,
+    /// Taken until the outcome is known.
+    _room: OwnedSemaphorePermit,
+}
+
+impl Submitted {
+    /// Waits until the command is applied here, or lost.
+    pub async fn outcome(mut self) -> Result<Applied, ProposeError> {
+        match self.outcome.next().await {
+            Some(Ok(Ok(done))) => Ok(applied(done.log_id, done.response)),
+            Some(Ok(Err(error))) => Err(not_applied(error)),
+            Some(Err(fatal)) => Err(ProposeError::Stopped { reason: self.handle.why(&fatal) }),
+            None => {
+                let reason = self.handle.stop_reason().unwrap_or_else(shutdown);
+                Err(ProposeError::Stopped { reason })
+            }
+        }
+    }
 }
 
 impl GroupHandle {
@@ -132,11 +156,17 @@ impl GroupHandle {
     /// its way. There is no time-out: a leader cut off from the others keeps what it accepted
     /// until it hears of the next one. Giving up waiting does not withdraw the command.
     pub async fn propose(&self, command: Bytes) -> Result<Applied, ProposeError> {
-        let _room = self.room_for(&command).await?;
-        match self.inner.raft.client_write(Command(command)).await {
-            Ok(done) => Ok(applied(done.log_id, done.data)),
-            Err(RaftError::APIError(error)) => Err(not_applied(error)),
-            Err(RaftError::Fatal(fatal)) => Err(ProposeError::Stopped { reason: self.why(&fatal) }),
+        self.submit(command).await?.outcome().await
+    }
+
+    /// Hands a command in and does not wait for what becomes of it: of two commands, the one whose
+    /// `submit` returned before the other's was called comes first in the log. Waits only while
+    /// too much is on its way.
+    pub async fn submit(&self, command: Bytes) -> Result<Submitted, ProposeError> {
+        let room = self.room_for(&command).await?;
+        match self.inner.raft.client_write_many([Command(command)]).await {
+            Ok(outcome) => Ok(Submitted { handle: self.clone(), outcome, _room: room }),
+            Err(fatal) => Err(ProposeError::Stopped { reason: self.why(&fatal) }),
         }
     }
 
@@ -330,12 +360,13 @@ impl GroupHandle {
         }
     }
 
-    async fn room_for(&self, command: &Bytes) -> Result<SemaphorePermit<'_>, ProposeError> {
+    async fn room_for(&self, command: &Bytes) -> Result<OwnedSemaphorePermit, ProposeError> {
         if command.len() > crate::MAX_COMMAND {
             return Err(ProposeError::TooLarge { size: command.len(), max: crate::MAX_COMMAND });
         }
         let permits = (command.len() / 1024 + 1) as u32;
-        self.inner.room.acquire_many(permits).await.map_err(|_| ProposeError::Stopped { reason: shutdown() })
+        let room = self.inner.room.clone().acquire_many_owned(permits).await;
+        room.map_err(|_| ProposeError::Stopped { reason: shutdown() })
     }
 
     fn changed<T>(

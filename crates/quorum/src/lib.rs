@@ -42,7 +42,7 @@ pub mod message {
 
 pub use config::{NodeConfig, Timers};
 pub use error::{ChangeError, OpenError, ProposeError, ReadError};
-pub use group::{Applied, GroupHandle, GroupStatus, LeaderInfo, ReplicaStatus, Vitals};
+pub use group::{Applied, GroupHandle, GroupStatus, LeaderInfo, ReplicaStatus, Submitted, Vitals};
 pub use id::{GroupId, NodeId};
 pub use inbound::{Inbound, Refused};
 pub use machine::{Change, Changes, StateMachine};

@@ -182,7 +182,7 @@ impl NodeInner {
             applied,
             inbound: self.inbound.clone(),
             tasks: Mutex::new(vec![follower.abort_handle(), tender.abort_handle()]),
-            room: Semaphore::new(PROPOSED_KIB),
+            room: Arc::new(Semaphore::new(PROPOSED_KIB)),
         })
     }
 

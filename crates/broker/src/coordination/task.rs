@@ -37,6 +37,8 @@ struct Task {
     coordinator: Option<Coordinator>,
     waiting: HashMap<RequestId, oneshot::Sender<Reply>>,
     proposals: FuturesUnordered<Proposal>,
+    /// Rings when the newest proposal has its place in the log.
+    in_line: oneshot::Receiver<()>,
     effects: Vec<Effect>,
 }
 
@@ -59,6 +61,7 @@ pub(crate) async fn run(
         coordinator: None,
         waiting: HashMap::new(),
         proposals: FuturesUnordered::new(),
+        in_line: oneshot::channel().1,
         effects: Vec::new(),
     };
     let mut taken = Vec::with_capacity(CALLS_PER_TURN);
@@ -164,7 +167,11 @@ impl Task {
     fn perform(&mut self) {
         for effect in self.effects.drain(..) {
             match effect {
-                Effect::Propose(id, command) => self.proposals.push(propose(self.raft.clone(), id, &command)),
+                Effect::Propose(id, command) => {
+                    let (taken, next) = oneshot::channel();
+                    let before = std::mem::replace(&mut self.in_line, next);
+                    self.proposals.push(propose(self.raft.clone(), id, &command, before, taken));
+                }
                 Effect::Reply(id, reply) => {
                     if let Some(waiting) = self.waiting.remove(&id) {
                         let _ = waiting.send(reply);
@@ -189,7 +196,24 @@ fn texts(list: &[String]) -> Vec<&str> {
     list.iter().map(String::as_str).collect()
 }
 
-fn propose(raft: GroupHandle, id: ProposalId, command: &Command) -> Proposal {
+/// Proposes once the proposal before has its place in the log: their order is the coordinator's.
+fn propose(
+    raft: GroupHandle,
+    id: ProposalId,
+    command: &Command,
+    before: oneshot::Receiver<()>,
+    taken: oneshot::Sender<()>,
+) -> Proposal {
     let command = Bytes::from(command.encode());
-    Box::pin(async move { (id, raft.propose(command).await) })
+    Box::pin(async move {
+        // An error is as good: whoever was before has given up.
+        let _ = before.await;
+        let submitted = raft.submit(command).await;
+        let _ = taken.send(());
+        let outcome = match submitted {
+            Ok(submitted) => submitted.outcome().await,
+            Err(error) => Err(error),
+        };
+        (id, outcome)
+    })
 }

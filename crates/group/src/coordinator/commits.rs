@@ -1,9 +1,12 @@
 //! OffsetCommit: many requests in one entry of the log.
 //!
-//! One batch is on its way at a time; what arrives meanwhile makes the next. So a lone commit waits for
-//! nobody, a thousand at once cost one flush, and each member's commits are applied in the order of their
-//! arrival. The order also holds when a client gives up and retries on another connection, because both
-//! attempts pass this queue.
+//! A lone commit waits for nobody. While batches are on their way, the next one goes out when it carries as
+//! many commits as all of them together: so a few batches overlap the flush and the round trip of each other,
+//! and none is so small that its fixed cost counts.
+//!
+//! Each member's commits are applied in the order of their arrival: batches are proposed in order, the log keeps
+//! it, and one that is lost with its term takes those behind it along. The order also holds when a client gives
+//! up and retries on another connection, because both attempts pass this queue.
 
 use std::collections::VecDeque;
 
@@ -16,14 +19,17 @@ use crate::effect::Reply;
 use crate::event::{CommitOffsets, RequestId};
 use crate::fence::{Claim, check_commit};
 use crate::refusal::Refusal;
+use crate::settings::Settings;
 use crate::stored::{self, command::Kind};
 
-/// Commits that wait for the batch before them.
+/// Commits that wait for the batches before them.
 #[derive(Debug, Default)]
 pub(super) struct CommitQueue {
     queued: VecDeque<Queued>,
     queued_bytes: usize,
-    in_flight: bool,
+    /// Batches without an outcome, and the commits in them.
+    batches_in_flight: usize,
+    commits_in_flight: usize,
 }
 
 #[derive(Debug)]
@@ -74,11 +80,33 @@ impl CommitQueue {
         self.queued.push_back(Queued { commit, item, bytes });
     }
 
-    /// Proposes what is queued, unless a batch is on its way.
+    /// Proposes what is queued, unless it is worth waiting for more.
     pub fn pump(&mut self, turn: &mut Turn<'_>) {
-        if self.in_flight || self.queued.is_empty() {
-            return;
+        while self.is_worth_a_batch(&turn.desk.settings) {
+            self.propose_batch(turn);
         }
+    }
+
+    /// Proposes all that is queued: something else is about to be proposed that must not overtake it.
+    pub fn flush(&mut self, turn: &mut Turn<'_>) {
+        while !self.queued.is_empty() {
+            self.propose_batch(turn);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queued.is_empty()
+    }
+
+    fn is_worth_a_batch(&self, settings: &Settings) -> bool {
+        let is_full =
+            self.queued.len() >= settings.max_batch_commits || self.queued_bytes >= settings.max_batch_bytes;
+        !self.queued.is_empty()
+            && self.batches_in_flight < settings.max_batches_in_flight.max(1)
+            && (is_full || self.queued.len() >= self.commits_in_flight)
+    }
+
+    fn propose_batch(&mut self, turn: &mut Turn<'_>) {
         let (most, most_bytes) = (turn.desk.settings.max_batch_commits, turn.desk.settings.max_batch_bytes);
         let mut batch = Vec::new();
         let mut items = Vec::new();
@@ -92,15 +120,16 @@ impl CommitQueue {
             batch.push(commit);
             items.push(item);
         }
+        self.batches_in_flight += 1;
+        self.commits_in_flight += batch.len();
         let command = stored::CommitBatch { leader_time_ms: turn.now.unix_ms, items };
         turn.propose(Target::Commits(Batch(batch)), Kind::CommitBatch(command));
-        self.in_flight = true;
     }
 
     /// The batch was applied.
     pub fn applied(&mut self, turn: &mut Turn<'_>, batch: Batch, verdicts: Vec<Result<(), Refusal>>) {
         assert_eq!(batch.0.len(), verdicts.len(), "one verdict per commit");
-        self.in_flight = false;
+        self.is_back(&batch);
         for (commit, verdict) in batch.0.into_iter().zip(verdicts) {
             turn.reply(commit.request, commit.reply(verdict));
         }
@@ -108,10 +137,15 @@ impl CommitQueue {
 
     /// The batch came to nothing, or nobody knows.
     pub fn failed(&mut self, turn: &mut Turn<'_>, batch: Batch, refusal: Refusal) {
-        self.in_flight = false;
+        self.is_back(&batch);
         for commit in batch.0 {
             turn.refuse(commit.request, refusal);
         }
+    }
+
+    fn is_back(&mut self, batch: &Batch) {
+        self.batches_in_flight -= 1;
+        self.commits_in_flight -= batch.0.len();
     }
 }
 

@@ -110,6 +110,7 @@ impl Coordinator {
     /// `now` never goes back, and `groups` is at least as new as the latest [`Event::Committed`].
     pub fn step(&mut self, now: Now, event: Event, groups: &Groups, effects: &mut Vec<Effect>) {
         let Self { desk, live, commits, expiry } = self;
+        let before = effects.len();
         let mut turn = Turn { now, groups, desk, effects };
         match event {
             Event::Join(request, join) => turn.on_join(live, request, join),
@@ -143,6 +144,13 @@ impl Coordinator {
         }
         while let Some(timer) = turn.desk.timers.pop(now.monotonic_ms) {
             turn.on_timer(live, expiry, timer);
+        }
+        // What this step proposes comes after the commits that were there before: a member that commits and then
+        // leaves must not find itself fenced.
+        if !commits.is_empty() && turn.effects[before..].iter().any(Effect::is_proposal) {
+            let later = turn.effects.split_off(before);
+            commits.flush(&mut turn);
+            turn.effects.extend(later);
         }
         commits.pump(&mut turn);
     }

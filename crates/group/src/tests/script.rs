@@ -122,6 +122,7 @@ impl Scene {
                 settings.max_pending_members = words.number("max_pending", 100);
                 settings.max_group_bytes = words.number("max_bytes", 1_000);
                 settings.max_batch_commits = words.number("max_batch", 100);
+                settings.max_batches_in_flight = words.number("max_batches", 8);
                 settings.offsets_retention_ms = words.number("retention", 604_800_000);
                 self.lab = Lab::new(settings.clone());
             }
