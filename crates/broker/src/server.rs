@@ -283,6 +283,12 @@ impl Server {
             broker_epoch: epoch,
         };
         server.tasks.spawn(keeper.run(stop()));
+        server.tasks.spawn(coordination::remove_orphans(
+            coordination.clone(),
+            server.services.controller.clone(),
+            server.services.committed.clone(),
+            stop(),
+        ));
         server.tasks.spawn(applier.run(coordination, transactions, stop()));
         server.tasks.spawn(transactions::run(
             proposed,

@@ -11,7 +11,6 @@ use milena_config::tables::RETIRED_TOPIC_SETTINGS;
 use milena_group::TopicId;
 use milena_metadata::{Broker, BrokerId, Delta, Image, Partition, PartitionChanged, Resource, Topic};
 use milena_partition::{BrokerLife, Leadership, Lives};
-use milena_wire::Uuid;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -73,11 +72,6 @@ impl Applier {
         transactions: TransactionCoordinator,
         shutdown: CancellationToken,
     ) {
-        // A crash between a topic's deletion and that of its offsets leaves the latter behind.
-        let orphans = coordination.topics_except(|id| self.view.topic_by_id(Uuid(id.0)).is_some());
-        if !orphans.is_empty() {
-            coordination.topics_deleted(orphans).await;
-        }
         let mut changes = self.committed.changes();
         changes.mark_changed();
         loop {

@@ -4,6 +4,7 @@
 //! Decisions are made in `milena-group`. Here is what needs a clock, a channel or a log.
 
 mod machine;
+mod orphans;
 mod task;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +18,7 @@ use milena_quorum::GroupHandle;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use machine::{Answers, Applied, CoordinationMachine, CoordinationState, Decided, TRANSACTION};
+pub(crate) use orphans::run as remove_orphans;
 pub(crate) use task::run;
 
 /// Requests that may wait for the coordinator's task to take them.
