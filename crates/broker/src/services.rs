@@ -26,6 +26,10 @@ use crate::settings::Settings;
 use crate::transactions::{Enlister, TransactionCoordinator};
 use crate::view::View;
 
+/// A leader that no quorum has answered for so long may have been replaced, and is not told to clients. Several times
+/// what an election takes, so that a busy machine is not mistaken for a cut cable.
+const QUORUM_SILENCE: Duration = Duration::from_secs(1);
+
 /// The parts of a running broker.
 pub(crate) struct Services {
     pub(crate) broker_id: BrokerId,
@@ -71,9 +75,13 @@ impl Services {
         leader.filter(|id| image.broker(*id).is_some_and(|broker| !broker.fenced)).unwrap_or(self.broker_id)
     }
 
-    /// The broker that coordinates every group, if there is one at the moment.
+    /// The broker that coordinates every group, if there is one at the moment. This one only while a quorum follows
+    /// it: an old coordinator that is cut off would keep its clients from finding the new one.
     pub(crate) fn coordinator_id(&self) -> Option<BrokerId> {
         let leader = self.coordination_raft.leader().borrow().leader?;
+        if leader == self.coordination_raft.node_id() && !is_followed(&self.coordination_raft) {
+            return None;
+        }
         i32::try_from(leader.0).ok().map(BrokerId)
     }
 
@@ -160,4 +168,9 @@ impl Services {
 
     /// How long a Metadata request waits for a topic that it creates. Afterwards the client asks again.
     const AUTO_CREATE_TIMEOUT_MS: i32 = 5_000;
+}
+
+/// Whether this node leads the group, and a quorum said so a moment ago.
+pub(crate) fn is_followed(raft: &GroupHandle) -> bool {
+    raft.vitals().quorum_acked_ago.is_some_and(|ago| ago <= QUORUM_SILENCE)
 }

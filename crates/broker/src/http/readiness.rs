@@ -8,7 +8,7 @@ use std::fmt;
 
 use milena_metadata::{BrokerId, Image, Partition};
 
-use crate::services::Services;
+use crate::services::{Services, is_followed};
 
 /// Partitions named in a text, so that it stays readable.
 const NAMED: usize = 5;
@@ -29,9 +29,20 @@ impl Readiness {
         let is_open = |topic, index| services.partitions.get(topic, index).is_some();
         let mut readiness = Self::in_cluster(&image, services.broker_id, is_open);
         for raft in [&services.cluster_raft, &services.coordination_raft] {
-            if raft.leader().borrow().leader.is_none() {
-                readiness.reasons.push(format!("the Raft group {} has no leader", raft.id()));
+            let leader = raft.leader().borrow().leader;
+            match leader {
+                None => readiness.reasons.push(format!("the Raft group {} has no leader", raft.id())),
+                Some(leader) if leader == raft.node_id() && !is_followed(raft) => {
+                    readiness
+                        .reasons
+                        .push(format!("leads the Raft group {}, and no quorum answers", raft.id()));
+                }
+                Some(_) => {}
             }
+        }
+        // Without it nothing is acknowledged here, whatever the metadata that reached this broker says.
+        if !services.partitions.may_lead() {
+            readiness.reasons.push("holds no lease of the controller".to_owned());
         }
         readiness
     }
