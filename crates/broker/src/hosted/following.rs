@@ -71,15 +71,17 @@ impl Hosted {
 impl State {
     fn follow(&mut self, answer: &PartitionBatches) -> Result<Next, Error> {
         // Only what the leader echoes of the question is compared; the rest is as it is now.
-        let now = self.replica.position(self.log.epochs());
         let asked = Asked {
             leader: self.replica.leadership().leader,
             leader_epoch: LeaderEpoch(answer.leader_epoch),
             fetch_offset: Offset(answer.fetch_offset),
-            last_fetched_epoch: now.map_or(LeaderEpoch::NONE, |now| now.last_fetched_epoch),
+            last_fetched_epoch: answer.last_fetched_epoch.map_or(LeaderEpoch::NONE, LeaderEpoch),
             log_start: self.log.log_start(),
         };
         match self.replica.judge_reply(&asked, &reply(answer), self.log.epochs()) {
+            // The log was cut and filled again, or its last record expired, while the answer was under way: the
+            // question that stands at the leader is not the one to be answered.
+            Judgement::Drop if self.asks_from_there_otherwise(&asked) => Ok(Next::Ask),
             Judgement::Drop | Judgement::AwaitMetadata => Ok(Next::Wait),
             Judgement::Retry => Ok(Next::AskLater),
             Judgement::Append => self.append_copies(&asked, answer),
@@ -90,6 +92,14 @@ impl State {
                 Ok(Next::Ask)
             }
         }
+    }
+
+    fn asks_from_there_otherwise(&self, asked: &Asked) -> bool {
+        self.replica.position(self.log.epochs()).is_some_and(|now| {
+            now.leader_epoch == asked.leader_epoch
+                && now.fetch_offset == asked.fetch_offset
+                && now.last_fetched_epoch != asked.last_fetched_epoch
+        })
     }
 
     fn append_copies(&mut self, asked: &Asked, answer: &PartitionBatches) -> Result<Next, Error> {

@@ -131,6 +131,7 @@ impl State {
         let answer = PartitionBatches {
             leader_epoch: position.leader_epoch,
             fetch_offset: position.fetch_offset,
+            last_fetched_epoch: position.last_fetched_epoch,
             high_watermark: self.replica.high_watermark().0,
             log_start: self.log.log_start().0,
             log_end: self.log.log_end().0,

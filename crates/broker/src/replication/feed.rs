@@ -111,6 +111,7 @@ struct Slot {
 struct Asked {
     leader_epoch: i32,
     fetch_offset: i64,
+    last_fetched_epoch: Option<i32>,
     /// What the follower knows, or was told last.
     high_watermark: i64,
     log_start: i64,
@@ -169,6 +170,7 @@ impl Stream {
                 slot.asked = Some(Asked {
                     leader_epoch: position.leader_epoch,
                     fetch_offset: position.fetch_offset,
+                    last_fetched_epoch: position.last_fetched_epoch,
                     high_watermark: position.high_watermark,
                     log_start: position.log_start,
                 });
@@ -250,7 +252,7 @@ impl Stream {
         slot.subscription.rearm();
         let asked = slot.asked?;
         let answer = slot.hosted.feed(asked.leader_epoch, asked.fetch_offset, PARTITION_BYTES);
-        let answer = PartitionBatches { key: Some(slot.key), ..answer };
+        let answer = asked.echoed(slot.key, answer);
         if !answer.records.is_empty() || answer.refusal != Refusal::None as i32 {
             slot.asked = None;
             return Some(answer);
@@ -273,10 +275,18 @@ impl Stream {
         let asked = slot.asked.as_mut()?;
         let answer = slot.hosted.feed(asked.leader_epoch, asked.fetch_offset, PARTITION_BYTES);
         (asked.high_watermark, asked.log_start) = (answer.high_watermark, answer.log_start);
+        let asked = *asked;
         if !answer.records.is_empty() || answer.refusal != Refusal::None as i32 {
             slot.asked = None;
         }
-        Some(PartitionBatches { key: Some(slot.key), ..answer })
+        Some(asked.echoed(slot.key, answer))
+    }
+}
+
+impl Asked {
+    /// The answer, with what the follower judges it by: where it stood when it asked.
+    fn echoed(&self, key: Key, answer: PartitionBatches) -> PartitionBatches {
+        PartitionBatches { key: Some(key), last_fetched_epoch: self.last_fetched_epoch, ..answer }
     }
 }
 
@@ -294,6 +304,7 @@ fn refused(position: &Position, refusal: Refusal) -> PartitionBatches {
         key: position.key,
         leader_epoch: position.leader_epoch,
         fetch_offset: position.fetch_offset,
+        last_fetched_epoch: position.last_fetched_epoch,
         refusal: refusal.into(),
         ..PartitionBatches::default()
     }
