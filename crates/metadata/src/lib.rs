@@ -10,7 +10,7 @@
 mod broker;
 pub mod decide;
 mod delta;
-mod election;
+pub mod election;
 mod ids;
 mod image;
 pub mod names;

@@ -142,3 +142,26 @@ impl Log {
         self.get(offset).map(|record| record.epoch)
     }
 }
+
+#[cfg(all(test, feature = "bugs"))]
+mod tests {
+    use super::*;
+    use milena_bugs::with;
+
+    /// Batches overwrite what the cache has wrong, so no run of the simulator shows it; the answer to a follower that
+    /// asks in between does.
+    #[test]
+    fn an_epoch_that_a_truncation_leaves_behind_is_answered_wrong() {
+        let latest = || {
+            let mut log = Log::default();
+            for sequence in 0..3 {
+                log.append(Record { producer: 1, sequence, epoch: LeaderEpoch(1) });
+            }
+            // Led for a moment, and wrote nothing.
+            log.epochs.assign(LeaderEpoch(5), log.end());
+            log.truncate(log.end());
+            log.epochs.latest()
+        };
+        assert_eq!((latest(), with(Some(Bug::R7), latest)), (LeaderEpoch(1), LeaderEpoch(5)));
+    }
+}

@@ -3,6 +3,8 @@
 #![cfg(feature = "bugs")]
 
 use milena_bugs::{Bug, with};
+use milena_metadata::election::PartitionChange;
+use milena_metadata::{BrokerId, Partition};
 use milena_partition::{
     BatchVerdict, BrokerLife, EpochCache, EpochEnd, FollowerFetch, Judgement, Leadership, Lives, LogBounds,
     Patience, Position, Producers, Replica, Reply,
@@ -180,4 +182,30 @@ fn a_partition_opens_transactions_otherwise_when_a_rule_is_taken_back() {
         restored.first_unstable_offset(Offset(1)).is_none()
     };
     assert_eq!((forgotten(), with(Some(Bug::T11), forgotten)), (false, true));
+}
+
+/// The same at the controller.
+#[test]
+fn a_controller_decides_otherwise_when_a_rule_is_taken_back() {
+    let ids = |list: &[i32]| list.iter().copied().map(BrokerId).collect::<Vec<_>>();
+    let is_active = |_: BrokerId| true;
+    let before = Partition {
+        isr: ids(&[1]),
+        elr: ids(&[2, 3]),
+        ..Partition::new(ids(&[1, 2, 3]), ids(&[1, 2, 3]), 3)
+    };
+
+    // Broker 1 may have advanced the high watermark alone before it heard that two are asked for now.
+    let lowered = || {
+        let change = PartitionChange { min_insync_replicas: 2, ..PartitionChange::new(&before, &is_active) };
+        change.build().expect("the minimum is another").elr
+    };
+    assert_eq!((lowered(), with(Some(Bug::M8), lowered)), (ids(&[]), ids(&[2, 3])));
+
+    // Assigned again before the leader has heard of either, broker 3 would count as it was.
+    let dropped = || {
+        let change = PartitionChange { replicas: ids(&[1, 2]), ..PartitionChange::new(&before, &is_active) };
+        change.build().expect("the replicas are others").leader_epoch
+    };
+    assert_eq!((dropped(), with(Some(Bug::M9), dropped)), (LeaderEpoch(1), LeaderEpoch(0)));
 }

@@ -5,6 +5,7 @@ mod configs;
 mod deltas;
 mod elections;
 mod feature_levels;
+mod leaders;
 mod partitions;
 mod placement;
 mod properties;
@@ -17,7 +18,9 @@ use milena_wire::Uuid;
 use crate::decide::brokers::{self, Registration};
 use crate::decide::topics::{self, CreateTopicsAnswer, NewTopic};
 use crate::decide::{Decision, features};
-use crate::{BrokerEpoch, BrokerId, Command, Image, Outcome, Partition, Record, Refusal, State};
+use crate::{
+    BrokerEpoch, BrokerId, Command, Image, Outcome, Partition, PartitionEpoch, Record, Refusal, State,
+};
 
 /// A cluster without a network: decisions are committed at once.
 pub(super) struct Lab {
