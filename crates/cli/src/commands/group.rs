@@ -16,6 +16,7 @@ use crate::output::{self, Align, Format, Table};
 use crate::time;
 
 use super::Each;
+use super::group_offsets::{DeleteOffsetsArgs, ExportArgs};
 use super::group_reset::ResetArgs;
 
 /// Consumer groups: list, describe, reset offsets, delete.
@@ -29,6 +30,10 @@ pub enum GroupCommand {
     /// Move the committed offsets of a group without members.
     #[command(visible_alias = "seek")]
     ResetOffsets(ResetArgs),
+    /// Print the committed offsets as CSV, for reset-offsets --from-file.
+    ExportOffsets(ExportArgs),
+    /// Forget the committed offsets of topics that no member reads.
+    DeleteOffsets(DeleteOffsetsArgs),
     /// Delete groups without members.
     #[command(visible_alias = "rm")]
     Delete(DeleteArgs),
@@ -41,6 +46,8 @@ impl GroupCommand {
             GroupCommand::List(it) => it.run().await,
             GroupCommand::Describe(it) => it.run().await,
             GroupCommand::ResetOffsets(it) => it.run().await,
+            GroupCommand::ExportOffsets(it) => it.run().await,
+            GroupCommand::DeleteOffsets(it) => it.run().await,
             GroupCommand::Delete(it) => it.run().await,
         }
     }

@@ -1,6 +1,7 @@
 //! `milena group reset-offsets`
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use clap::Args;
 use milena_client::Client;
@@ -16,6 +17,7 @@ use crate::output::{self, Align, Format, Table};
 use crate::partitions::{self, TopicSelection};
 
 use super::counted;
+use super::group_offsets::read_csv;
 
 /// Arguments of `milena group reset-offsets`.
 #[derive(Debug, Args)]
@@ -27,11 +29,14 @@ pub struct ResetArgs {
     #[arg(short, long, value_name = "TOPIC[:PARTITIONS]")]
     topic: Vec<TopicSelection>,
     /// Where to: start, end, an offset, @2026-01-31T12:00:00Z, @-1h, +10 (after the start), -10 (before the end).
-    #[arg(long, value_name = "OFFSET", allow_hyphen_values = true, required_unless_present = "shift")]
+    #[arg(long, value_name = "OFFSET", allow_hyphen_values = true, required_unless_present_any = ["shift", "from_file"])]
     to: Option<OffsetSpec>,
     /// Move by so many records, forward or back.
     #[arg(long, value_name = "COUNT", allow_hyphen_values = true, conflicts_with = "to")]
     shift: Option<i64>,
+    /// To the offsets of a CSV file with lines of topic,partition,offset, as export-offsets writes them.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "shift", "topic"])]
+    from_file: Option<PathBuf>,
     /// Only show what would be committed.
     #[arg(long)]
     dry_run: bool,
@@ -58,15 +63,23 @@ impl ResetArgs {
         let committed = group_offsets::committed(&client, &self.group).await?;
         let old: BTreeMap<TopicPartition, i64> =
             committed.into_iter().map(|(it, offset)| (it, offset.offset)).collect();
+        let of_file = match &self.from_file {
+            Some(path) => read_csv(path, &self.group)?,
+            None => BTreeMap::new(),
+        };
         let wanted: Vec<TopicPartition> = match self.topic.is_empty() {
+            true if self.from_file.is_some() => of_file.keys().cloned().collect(),
             true => old.keys().cloned().collect(),
             false => partitions::select(&client, &self.topic).await?,
         };
+        if let (Some(path), true) = (&self.from_file, wanted.is_empty()) {
+            return Err(Failure::new(format!("{} has no offset of group {}", path.display(), self.group)));
+        }
         if wanted.is_empty() {
             return Err(Failure::new(format!("group {} has committed nothing", self.group))
                 .hint("name the topics with --topic TOPIC"));
         }
-        let new = self.plan(&client, &wanted, &old).await?;
+        let new = self.plan(&client, &wanted, &old, &of_file).await?;
         if !self.dry_run {
             group_offsets::commit(&client, &self.group, &new).await?;
         }
@@ -85,6 +98,7 @@ impl ResetArgs {
         client: &Client,
         wanted: &[TopicPartition],
         old: &BTreeMap<TopicPartition, i64>,
+        of_file: &BTreeMap<TopicPartition, i64>,
     ) -> Outcome<BTreeMap<TopicPartition, i64>> {
         let shifted = |partition: &TopicPartition, count: i64| match old.get(partition) {
             Some(offset) => Ok((partition.clone(), OffsetSpec::Exact(offset.saturating_add(count).max(0)))),
@@ -94,7 +108,7 @@ impl ResetArgs {
         let specs = match (self.to, self.shift) {
             (Some(spec), _) => wanted.iter().map(|it| (it.clone(), spec)).collect(),
             (None, Some(count)) => wanted.iter().map(|it| shifted(it, count)).collect::<Outcome<Vec<_>>>()?,
-            (None, None) => Vec::new(),
+            (None, None) => of_file.iter().map(|(it, at)| (it.clone(), OffsetSpec::Exact(*at))).collect(),
         };
         Ok(partitions::resolve(client, &specs).await?.into_iter().collect())
     }

@@ -10,6 +10,7 @@ mod each;
 mod explain;
 mod explained;
 mod group;
+mod group_offsets;
 mod group_reset;
 mod health;
 mod produce;
