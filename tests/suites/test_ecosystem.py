@@ -3,6 +3,7 @@
 Kafka Streams and Kafka Connect, Apache's verifiable and performance tools. Each leaves behind something that can be counted.
 """
 
+import collections
 import os
 import signal
 import threading
@@ -45,31 +46,29 @@ class Lines(threading.Thread):
         self.topic, self.partitions = topic, partitions
         settings = {"acks": "all", "enable.idempotence": True, "linger.ms": 5, "socket.timeout.ms": 5_000}
         self.producer = Producer({"bootstrap.servers": cluster.bootstrap, **settings})
-        self.counts = {}
+        self.number = 0
         self.failed = []
         self.stopped = threading.Event()
         self.start()
 
     def run(self):
-        number = 0
         while not self.stopped.wait(0.01):
-            number += 1
-            words = [f"w{number % 50}", f"w{number * 7 % 50}"]
-            self.producer.produce(self.topic, " ".join(words), partition=number % self.partitions, on_delivery=self.told)
+            self.number += 1
+            words = [f"w{self.number % 50}", f"w{self.number * 7 % 50}"]
+            self.producer.produce(self.topic, " ".join(words), partition=self.number % self.partitions, on_delivery=self.told)
             self.producer.poll(0)
-            for word in words:
-                self.counts[word] = self.counts.get(word, 0) + 1
 
     def told(self, error, _):
         if error:
             self.failed.append(error.str())
 
-    def finish(self):
-        """How often each word was written."""
+    def finish(self, cluster):
+        """How often each word is in the topic."""
         self.stopped.set()
         self.join()
         assert self.producer.flush(60) == 0 and not self.failed, self.failed[:3]
-        return self.counts
+        lines = read(cluster.bootstrap, self.topic, self.partitions, lambda lines: len(lines) >= self.number)
+        return collections.Counter(word for line in lines for word in line.value.split(" "))
 
 
 def word_count(cluster, name, guarantee, state):
@@ -107,7 +106,7 @@ def test_streams_counts_words_while_it_and_brokers_are_killed(cluster, guarantee
             app.kill()
             app = word_count(cluster, name, guarantee, "b").start()
             goes_on()
-        written = lines.finish()
+        written = lines.finish(cluster)
 
         def complete(records):
             counts = {it.key: int(it.value) for it in records}
