@@ -186,13 +186,20 @@ fn append_topic(
         let index = data.index;
         let response = match acks {
             None => failed(index, ErrorCode::InvalidRequiredAcks, None),
-            Some(_) if partitions.room() == Level::Full => {
-                failed(index, ErrorCode::KafkaStorageError, Some(DISK_FULL.to_owned()))
-            }
-            Some(_) if !partitions.may_lead() => failed(index, ErrorCode::NotLeaderOrFollower, None),
             Some(acks) => match (find(partitions, context, &reference, index), granted(place)) {
                 (Err(code), _) => elsewhere(partitions, &reference, failed(index, code, None)),
-                (_, Err(code)) => failed(index, code, None),
+                (Ok(hosted), _) if partitions.room() == Level::Full => {
+                    hosted.refused_for_now();
+                    failed(index, ErrorCode::KafkaStorageError, Some(DISK_FULL.to_owned()))
+                }
+                (Ok(hosted), _) if !partitions.may_lead() => {
+                    hosted.refused_for_now();
+                    failed(index, ErrorCode::NotLeaderOrFollower, None)
+                }
+                (Ok(hosted), Err(code)) => {
+                    hosted.refused_for_now();
+                    failed(index, code, None)
+                }
                 (Ok(hosted), Ok(guard)) => {
                     let batch = data.records.map(Records::into_bytes).unwrap_or_default();
                     let bytes = batch.len() as u64;
@@ -266,7 +273,7 @@ fn failed(index: i32, code: ErrorCode, message: Option<String>) -> PartitionProd
 }
 
 fn refused(index: i32, hosted: &Hosted, refusal: ProduceRefusal) -> PartitionProduceResponse {
-    let mut response = failed(index, refusal.code(), refusal.message());
+    let mut response = failed(index, hosted.code_for(&refusal), refusal.message());
     if refusal.is_about_content() {
         response.log_start_offset = hosted.log_start().0;
     }

@@ -83,6 +83,36 @@ pub(crate) enum ProduceRefusal {
     Closed,
 }
 
+/// How long a producer whose batch was turned away may take to send it again, before a gap in its sequence is one.
+const COMES_AGAIN_MS: i64 = 10_000;
+
+impl Hosted {
+    /// A batch was not taken, for a reason that passes: it comes again.
+    pub(crate) fn refused_for_now(&self) {
+        self.refused_ms.store(clock::monotonic_ms(), Ordering::Relaxed);
+    }
+
+    /// The code for a refused batch. OUT_OF_ORDER_SEQUENCE_NUMBER is final to a client: librdkafka begins a new producer
+    /// epoch and repeats what is under way in all partitions, also what is in their logs (its issue 4953, row P5). So a
+    /// batch that was sent together with one that was turned away a moment ago is turned away like it.
+    pub(crate) fn code_for(&self, refusal: &ProduceRefusal) -> ErrorCode {
+        let code = refusal.code();
+        match code {
+            ErrorCode::NotLeaderOrFollower | ErrorCode::NotEnoughReplicas | ErrorCode::KafkaStorageError => {
+                self.refused_for_now();
+            }
+            _ if refusal.is_gap() => {
+                let at = self.refused_ms.load(Ordering::Relaxed);
+                if clock::monotonic_ms().saturating_sub(at) < COMES_AGAIN_MS {
+                    return ErrorCode::NotEnoughReplicas;
+                }
+            }
+            _ => {}
+        }
+        code
+    }
+}
+
 /// The log could not be written; the cause has been reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StorageFault;
@@ -131,6 +161,17 @@ impl ProduceRefusal {
         match self {
             Self::Replica(AppendRefusal::NotLeader { .. }) | Self::Closed => None,
             _ => Some(self.to_string()),
+        }
+    }
+
+    /// Whether a batch of the same producer is missing before this one.
+    fn is_gap(&self) -> bool {
+        match self {
+            Self::Sequence(SequenceRefusal::OutOfOrder { expected_after, got, .. }) => {
+                // Sequences wrap around; what is far ahead is behind.
+                (2..1 << 30).contains(&got.wrapping_sub(*expected_after))
+            }
+            _ => false,
         }
     }
 

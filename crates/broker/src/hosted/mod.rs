@@ -14,7 +14,7 @@ mod read;
 mod unflushed;
 mod upkeep;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
@@ -70,6 +70,8 @@ pub(crate) struct Hosted {
     pub(crate) isr_considered: AtomicBool,
     /// Is among those whose ISR is looked at as time passes.
     pub(crate) isr_watched: AtomicBool,
+    /// When a batch was last turned away with an error after which its client sends it again; monotonic milliseconds.
+    refused_ms: AtomicI64,
 }
 
 struct State {
@@ -121,6 +123,7 @@ impl Hosted {
             isr,
             isr_considered: AtomicBool::new(false),
             isr_watched: AtomicBool::new(false),
+            refused_ms: AtomicI64::new(i64::MIN),
         }
     }
 

@@ -206,7 +206,7 @@ impl Node {
         match self.hosted.append(batch, Acks::All, true, None) {
             Ok(appended) if appended.replicated => ErrorCode::None,
             Ok(appended) => self.hosted.replicated(&appended, Instant::now() + PATIENCE).await,
-            Err(refusal) => refusal.code(),
+            Err(refusal) => self.hosted.code_for(&refusal),
         }
     }
 
@@ -359,6 +359,32 @@ async fn too_few_in_sync_replicas_refuse_a_batch_before_it_is_written() {
     };
     tokio::time::timeout(PATIENCE, copied).await.unwrap();
     assert_eq!(cluster.node(0).ends().0, Offset(0));
+}
+
+/// OUT_OF_ORDER_SEQUENCE_NUMBER would make librdkafka repeat what is in the logs of other partitions (P5).
+#[tokio::test]
+async fn what_was_sent_behind_a_batch_that_was_turned_away_is_turned_away_too() {
+    let mut cluster = Cluster::new(3, 2).await;
+    cluster.elect(0, &[0, 1, 2]);
+    assert_eq!(cluster.node(0).produce(sequenced(&["first"], Some((7, 0)))).await, ErrorCode::None);
+    let gap = cluster.node(0).produce(sequenced(&["gap"], Some((7, 2)))).await;
+    assert_eq!(gap, ErrorCode::OutOfOrderSequenceNumber, "nothing was turned away");
+    cluster.elect(0, &[0]);
+    assert_eq!(
+        cluster.node(0).produce(sequenced(&["second"], Some((7, 1)))).await,
+        ErrorCode::NotEnoughReplicas
+    );
+    cluster.elect(0, &[0, 1, 2]);
+    assert_eq!(
+        cluster.node(0).produce(sequenced(&["third"], Some((7, 2)))).await,
+        ErrorCode::NotEnoughReplicas
+    );
+    for (word, sequence) in [("second", 1), ("third", 2)] {
+        let code = cluster.node(0).produce(sequenced(&[word], Some((7, sequence)))).await;
+        assert_eq!(code, ErrorCode::None, "{word}");
+    }
+    let old = cluster.node(0).produce(sequenced(&["old", "er"], Some((7, 0)))).await;
+    assert_eq!(old, ErrorCode::OutOfOrderSequenceNumber, "no gap, but behind");
 }
 
 #[tokio::test]
