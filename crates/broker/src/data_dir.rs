@@ -8,8 +8,8 @@ use milena_config::TopicConfig;
 use milena_disk::Health;
 use milena_log::fs::{RealFs, WatchedFs};
 use milena_log::{
-    Checkpoint, CheckpointEntry, DirEntryKind, Error, LastShutdown, Log, LogDir, MetaProperties, OpenOptions,
-    ReplayEvent, Storage, TopicId,
+    Checkpoint, CheckpointEntry, DamagePolicy, DirEntryKind, Error, LastShutdown, Log, LogDir,
+    MetaProperties, OpenOptions, ReplayEvent, Storage, TopicId,
 };
 use milena_partition::Producers;
 use milena_records::Offset;
@@ -47,6 +47,18 @@ struct Found {
     high_watermarks: HashMap<Name, Offset>,
     log_starts: HashMap<Name, Offset>,
     cleaned: HashMap<Name, Offset>,
+}
+
+/// What is done about a damaged log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnDamage {
+    /// It is left as it is, and the partition offline.
+    Refuse,
+    /// It ends at the damage.
+    Cut,
+    /// It is set aside, and the partition begins empty: the leader has it all, and this copy counts for nothing until
+    /// it has caught up.
+    SetAside,
 }
 
 /// A partition's log with what was rebuilt from it.
@@ -141,6 +153,7 @@ impl DataDir {
         id: Uuid,
         index: i32,
         config: &TopicConfig,
+        on_damage: OnDamage,
     ) -> Result<OpenedLog, Error> {
         let name = (topic.to_owned(), index);
         let mut found = self.found.lock().unwrap();
@@ -149,6 +162,7 @@ impl DataDir {
         let options = OpenOptions {
             recovery_point: at(&mut found.recovery_points),
             log_start: at(&mut found.log_starts),
+            damage: if on_damage == OnDamage::Cut { DamagePolicy::CutThere } else { DamagePolicy::Refuse },
             ..OpenOptions::new(self.last_shutdown, clock::unix_ms())
         };
         let high_watermark = at(&mut found.high_watermarks);
@@ -156,13 +170,22 @@ impl DataDir {
         drop(found);
         let config = Arc::new(log_config(config));
         if let Some(path) = exists {
-            let mut opened = self.open_log(&path, config.clone(), &options, high_watermark)?;
-            opened.log.restore_cleaned_to(cleaned_to);
-            if opened.log.topic_id() == TopicId(id.0) {
-                return Ok(opened);
+            match self.open_log(&path, config.clone(), &options, high_watermark) {
+                Ok(mut opened) => {
+                    opened.log.restore_cleaned_to(cleaned_to);
+                    if opened.log.topic_id() == TopicId(id.0) {
+                        return Ok(opened);
+                    }
+                    drop(opened);
+                    self.set_aside(topic, index)?;
+                }
+                Err(error @ Error::Damaged { .. }) if on_damage == OnDamage::SetAside => {
+                    let unique = u128::from_be_bytes(random::bytes());
+                    let aside = self.root.rename_damaged(topic, index, unique)?;
+                    warn!(topic, partition = index, %error, aside = %aside.display(), "a damaged log is set aside; the partition is copied from its leader");
+                }
+                Err(error) => return Err(error),
             }
-            drop(opened);
-            self.set_aside(topic, index)?;
         }
         let path = self.root.partition_path(topic, index);
         let log = Log::create(&self.storage, &path, TopicId(id.0), config, clock::unix_ms())?;
@@ -334,4 +357,67 @@ pub(crate) fn recall(log: &Log, producers: &mut Producers) -> Result<(), Error> 
     log.recent_batches(RECALLED_BYTES, &mut |header| newest.push(*header))?;
     producers.recall(&newest);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use milena_config::BrokerConfig;
+    use milena_records::{BatchBuilder, Compression, LeaderEpoch, StoredBatch};
+
+    const TOPIC: Uuid = Uuid([7; 16]);
+
+    fn open(dir: &Path, on_damage: OnDamage) -> Result<Offset, Error> {
+        let config =
+            TopicConfig::resolve(&Default::default(), &BrokerConfig::new(Default::default()).unwrap());
+        let opened = DataDir::open(dir, 64)?.open_partition("words", TOPIC, 0, &config, on_damage)?;
+        Ok(opened.log.log_end())
+    }
+
+    /// A directory with a partition of three batches, the second of which has rotted.
+    fn damaged() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(dir.path(), 64).unwrap();
+        let config =
+            TopicConfig::resolve(&Default::default(), &BrokerConfig::new(Default::default()).unwrap());
+        let mut opened = data_dir.open_partition("words", TOPIC, 0, &config, OnDamage::Refuse).unwrap();
+        let mut second = 0;
+        for offset in 0..3 {
+            let mut builder = BatchBuilder::new(Compression::None);
+            builder.push(1_000, None, Some(b"word"), &[]);
+            let bytes = builder.build().to_bytes();
+            let rules = milena_records::Rules { now: 1_000, ..Default::default() };
+            let validated = milena_records::validate(&bytes, &rules).unwrap();
+            let stored: StoredBatch = validated.into_stored(Offset(offset), LeaderEpoch(0));
+            opened.log.append(&[stored], 1_000).unwrap();
+            second = if offset == 0 { opened.log.size_bytes() } else { second };
+        }
+        drop((opened, data_dir));
+        let file = dir.path().join("words-0/00000000000000000000.log");
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[second as usize + 70] ^= 1;
+        std::fs::write(&file, bytes).unwrap();
+        dir
+    }
+
+    fn set_aside(dir: &Path) -> usize {
+        let names = std::fs::read_dir(dir).unwrap().map(|it| it.unwrap().file_name());
+        names.filter(|it| it.to_string_lossy().ends_with("-damaged")).count()
+    }
+
+    #[test]
+    fn damaged_log_is_refused_cut_or_set_aside_as_asked() {
+        let refused = damaged();
+        assert!(matches!(open(refused.path(), OnDamage::Refuse), Err(Error::Damaged { .. })));
+        assert_eq!(set_aside(refused.path()), 0);
+        let cut = damaged();
+        assert_eq!(open(cut.path(), OnDamage::Cut).unwrap(), Offset(1));
+        assert_eq!(set_aside(cut.path()), 0);
+        let aside = damaged();
+        assert_eq!(open(aside.path(), OnDamage::SetAside).unwrap(), Offset(0));
+        assert_eq!(set_aside(aside.path()), 1);
+        // The copy kept is nobody's partition at the next start.
+        assert_eq!(open(aside.path(), OnDamage::Refuse).unwrap(), Offset(0));
+        assert_eq!(set_aside(aside.path()), 1);
+    }
 }

@@ -20,6 +20,7 @@ const FOUNDING: &str = "founding";
 const DELETE_SUFFIX: &str = "-delete";
 const STRAY_SUFFIX: &str = "-stray";
 const FUTURE_SUFFIX: &str = "-future";
+const DAMAGED_SUFFIX: &str = "-damaged";
 /// Longest name that file systems take.
 const MAX_NAME: usize = 255;
 
@@ -301,6 +302,11 @@ impl LogDir {
     /// Sets a directory aside that no topic claims. Nothing removes it but an operator.
     pub fn rename_stray(&self, topic: &str, partition: i32, unique: u128) -> Result<PathBuf, Error> {
         self.rename_away(&format!("{topic}-{partition}"), unique, STRAY_SUFFIX)
+    }
+
+    /// Sets a damaged log aside. Its name is free then; nothing looks at it again, or removes it, but an operator.
+    pub fn rename_damaged(&self, topic: &str, partition: i32, unique: u128) -> Result<PathBuf, Error> {
+        self.rename_away(&format!("{topic}-{partition}"), unique, DAMAGED_SUFFIX)
     }
 
     /// Makes everything in the directory durable with one call, for when many logs have been created or closed.

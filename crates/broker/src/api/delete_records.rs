@@ -1,8 +1,11 @@
 //! DeleteRecords (21), versions 0 to 2: raises the log start offset (KIP-107, TP-11). The checkpoint is on disk
 //! before the answer, so that what was deleted stays deleted after a crash; if it cannot be written, the answer is no.
+//! It comes when all live replicas have moved theirs, with the lowest of them, or says that the time is over.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use milena_records::Offset;
 use milena_wire::delete_records::{
     DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse,
     DeleteRecordsTopicResult,
@@ -10,26 +13,56 @@ use milena_wire::delete_records::{
 use milena_wire::{ErrorCode, Text};
 use tracing::warn;
 
-use crate::hosted::DeleteRefusal;
+use crate::hosted::{DeleteRefusal, Hosted};
 use crate::partitions::TopicRef;
 use crate::services::Services;
 
+/// Between two looks at what the replicas have done, which takes them a round trip.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// Answers each partition for itself.
 pub(crate) async fn answer(services: Arc<Services>, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+    let deadline = Instant::now() + Duration::from_millis(request.timeout_ms.max(0) as u64);
+    let deleter = Arc::clone(&services);
     // Moves no data, but writes a file: not for a data thread.
     let work = tokio::task::spawn_blocking(move || {
         let topics = request.topics.into_iter().map(|topic| {
-            let partitions = topic.partitions.iter().map(|asked| one(&services, &topic.name, asked));
+            let partitions = topic.partitions.iter().map(|asked| one(&deleter, &topic.name, asked));
             DeleteRecordsTopicResult { partitions: partitions.collect(), name: topic.name.clone() }
         });
         let mut topics: Vec<_> = topics.collect();
-        if let Err(error) = services.checkpoint() {
+        if let Err(error) = deleter.checkpoint() {
             warn!(%error, "log start offsets not written; DeleteRecords is refused");
             topics.iter_mut().flat_map(|topic| &mut topic.partitions).for_each(refuse);
         }
         DeleteRecordsResponse { topics, ..Default::default() }
     });
-    work.await.unwrap_or_default()
+    let mut response = work.await.unwrap_or_default();
+    for topic in &mut response.topics {
+        let reference = TopicRef::Name(topic.name.clone());
+        for result in topic.partitions.iter_mut().filter(|it| it.error_code == ErrorCode::None.code()) {
+            let hosted = services.partitions.find(&reference, result.partition_index);
+            let outcome = match hosted {
+                Ok(hosted) => everywhere(&hosted, Offset(result.low_watermark), deadline).await,
+                Err(code) => Err(code),
+            };
+            result.low_watermark = outcome.map_or(-1, |low| low.0);
+            result.error_code = outcome.err().unwrap_or(ErrorCode::None).code();
+        }
+    }
+    response
+}
+
+/// Waits until no live replica has anything before `start`; returns the lowest log start.
+async fn everywhere(hosted: &Hosted, start: Offset, deadline: Instant) -> Result<Offset, ErrorCode> {
+    loop {
+        match hosted.low_watermark() {
+            None => return Err(ErrorCode::NotLeaderOrFollower),
+            Some(low) if low >= start => return Ok(low),
+            Some(_) if Instant::now() >= deadline => return Err(ErrorCode::RequestTimedOut),
+            Some(_) => tokio::time::sleep(LOOK).await,
+        }
+    }
 }
 
 /// Takes a success back: the log start is raised, but would not be after a crash.

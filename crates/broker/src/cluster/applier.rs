@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 
 use super::Committed;
 use crate::coordination::Coordination;
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, OnDamage};
 use crate::hosted::Hosted;
 use crate::partitions::Partitions;
 use crate::replication::{Fetchers, IsrQueue, PartitionKey};
@@ -156,7 +156,8 @@ impl Applier {
     /// Opens a partition's log, or makes it. It has no role yet.
     fn open_partition(&self, image: &Image, lives: &Lives, change: &PartitionChanged) -> Option<Arc<Hosted>> {
         let config = Arc::new(self.topic_config(image, &change.name));
-        match self.data_dir.open_partition(&change.name, change.topic, change.index, &config) {
+        let on_damage = on_damage(self.settings.broker().log_damage(), self.broker, &change.after);
+        match self.data_dir.open_partition(&change.name, change.topic, change.index, &config, on_damage) {
             Ok(opened) => {
                 let hosted = Arc::new(Hosted::new(
                     (Arc::clone(&change.name), change.topic, change.index),
@@ -216,6 +217,19 @@ impl Applier {
     }
 }
 
+/// What `milena.log.damage` means for a partition. A log is never set aside that may be the last: another broker must
+/// lead, and this one must not be among those who may be elected for what they have.
+fn on_damage(setting: &str, me: BrokerId, partition: &Partition) -> OnDamage {
+    let is_spare = partition.leader.is_some_and(|leader| leader != me)
+        && !partition.isr.contains(&me)
+        && !partition.elr.contains(&me);
+    match setting {
+        "cut" => OnDamage::Cut,
+        "refetch" if is_spare => OnDamage::SetAside,
+        _ => OnDamage::Refuse,
+    }
+}
+
 /// The part of a partition's record that its replicas go by.
 pub(crate) fn leadership(partition: &Partition) -> Leadership {
     let ids = |brokers: &[BrokerId]| brokers.iter().map(|id| id.0).collect();
@@ -235,4 +249,28 @@ pub(crate) fn leadership(partition: &Partition) -> Leadership {
 fn lives(image: &Image) -> Lives {
     let life = |broker: &Broker| BrokerLife { epoch: broker.epoch.0, active: broker.is_active() };
     Arc::new(image.brokers().map(|broker| (broker.id.0, life(broker))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_log_is_set_aside_only_where_it_cannot_be_the_last() {
+        let ids = |ids: &[i32]| ids.iter().map(|id| BrokerId(*id)).collect::<Vec<_>>();
+        let me = BrokerId(1);
+        for (leader, isr, elr, want) in [
+            (Some(2), &[2, 3][..], &[][..], OnDamage::SetAside),
+            (Some(2), &[1, 2], &[], OnDamage::Refuse),
+            (Some(2), &[2], &[1], OnDamage::Refuse),
+            (Some(1), &[1, 2], &[], OnDamage::Refuse),
+            (None, &[], &[2], OnDamage::Refuse),
+        ] {
+            let mut partition = Partition::new(ids(&[1, 2, 3]), ids(isr), 2);
+            (partition.elr, partition.leader) = (ids(elr), leader.map(BrokerId));
+            assert_eq!(on_damage("refetch", me, &partition), want, "{partition:?}");
+            assert_eq!(on_damage("refuse", me, &partition), OnDamage::Refuse);
+            assert_eq!(on_damage("cut", me, &partition), OnDamage::Cut);
+        }
+    }
 }

@@ -122,6 +122,8 @@ impl State {
         if let Some(start) = self.replica.followed(Offset(answer.high_watermark), Offset(answer.log_start)) {
             self.log.advance_log_start(start);
             self.replica.log_start_moved(self.log.log_start());
+            // Whoever deletes records waits until the leader knows (KIP-107).
+            next = if next == Next::Wait { Next::Ask } else { next };
         }
         self.producers.committed_to(self.replica.high_watermark());
         Ok(next)

@@ -73,6 +73,11 @@ impl Hosted {
         Ok(start)
     }
 
+    /// The first offset that some live replica still has; `None` while this broker does not lead.
+    pub(crate) fn low_watermark(&self) -> Option<Offset> {
+        self.with(|state| (state.replica.role() == Role::Leader).then(|| state.replica.low_watermark()))?
+    }
+
     /// Whether anything happened since the last call.
     pub(crate) fn take_touched(&self) -> bool {
         self.touched.swap(false, Ordering::Relaxed)

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Feeder, FetcherContext, Fetchers, IsrQueue, PartitionKey};
 use crate::cluster::Committed;
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, OnDamage};
 use crate::hosted::{Acks, FetchFrom, Hosted};
 use crate::partitions::Partitions;
 use crate::view::View;
@@ -105,7 +105,7 @@ impl Cluster {
             &Default::default(),
             &BrokerConfig::new(Default::default()).unwrap(),
         ));
-        let opened = data_dir.open_partition("words", TOPIC, 0, &config).unwrap();
+        let opened = data_dir.open_partition("words", TOPIC, 0, &config, OnDamage::Refuse).unwrap();
         data_dir.mark_running(epoch).unwrap();
         let hosted = Hosted::new(("words".into(), TOPIC, 0), id, config, opened, Arc::clone(&isr));
         let hosted = Arc::new(hosted);

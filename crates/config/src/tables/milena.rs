@@ -20,6 +20,11 @@ settings! { BrokerConfig part 9 MILENA:
     /// Size of a file in the data directory that is deleted when the disk is full, so that metadata, retention and
     /// DeleteRecords have room; a sixteenth of the volume at most. It is made again when there is room. 0 for none.
     disk_ballast_bytes: "milena.disk.ballast.bytes", Long = 67_108_864, AtLeast(0), ReadOnly, Now;
+    /// What is done at the start about a log with bytes that no unfinished write explains: `refetch` sets it aside and
+    /// copies it from its leader, if another broker leads it and this one is not among those whose copies count, and
+    /// leaves the partition offline here otherwise; `refuse` always does the latter; `cut` loses everything from the
+    /// damage on.
+    log_damage: "milena.log.damage", Text = "refetch", OneOf(&["refetch", "refuse", "cut"]), ReadOnly, Now;
     /// Address for other brokers, as host:port, where `listeners` names none for controllers. A node to which no other
     /// is configured opens none unless this is set.
     peer_listener: "milena.peer.listener", Text = "0.0.0.0:9093", Any, ReadOnly, Now;
