@@ -97,9 +97,15 @@ mod tests {
     fn operation_that_never_ends_is_reported_and_its_end_as_well() {
         let health = Arc::new(Health::default());
         let (told, reports) = channel();
-        let watch =
-            watch(Arc::clone(&health), Path::new("/proc"), || (), move |still| drop(told.send(still)))
-                .unwrap();
+        let watch = watch(
+            Arc::clone(&health),
+            Path::new("/proc"),
+            || (),
+            move |still| {
+                let _ = told.send(still);
+            },
+        )
+        .unwrap();
         let (release, held) = channel::<()>();
         let hanging = Arc::clone(&health);
         let thread = std::thread::spawn(move || hanging.during(Kind::Change, || Ok(held.recv())));
