@@ -129,6 +129,15 @@ class Cluster:
             return False
         return bool(partitions) and all(p["leader_id"] >= 0 and len(p["isr_nodes"]) == len(p["replica_nodes"]) for p in partitions)
 
+    def wait_all_alive(self, patience=60):
+        """Until no broker is fenced. Metadata goes on naming one that died for a minute."""
+
+        def fenced():
+            answer = self.ask("DescribeCluster", 0, patience=5.0, include_cluster_authorized_operations=False)
+            return len(self.brokers) - len(answer["brokers"])
+
+        until(lambda: not fenced(), patience, lambda: "a broker did not come back")
+
     def wait_whole(self, topic, patience=30):
         until(lambda: self.is_whole(topic), patience, lambda: f"not in sync: {self.partitions(topic)}")
 

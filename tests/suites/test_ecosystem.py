@@ -35,7 +35,7 @@ def whole_again(cluster):
             os.kill(broker.pid, signal.SIGCONT)
         else:
             broker.start()
-    until(lambda: len(cluster.metadata([])["brokers"]) == 3, 60, lambda: "a broker did not come back")
+    cluster.wait_all_alive()
 
 
 class Lines(threading.Thread):

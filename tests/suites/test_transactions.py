@@ -52,7 +52,7 @@ def make_whole(cluster):
     # Side by side: a majority must run before one is ready.
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda broker: broker.start(), dead))
-    until(lambda: len(cluster.metadata([])["brokers"]) == 3, 60, lambda: "a broker did not come back")
+    cluster.wait_all_alive()
 
 
 def program(cluster, driver, name, *words):

@@ -3,17 +3,29 @@
 //! It trails the committed metadata by the time that it takes to create or drop the partitions concerned, so
 //! whatever a client is told of, this broker can serve.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
-use milena_metadata::{BrokerId, Endpoint, Image, Topic};
+use milena_metadata::{Broker, BrokerId, Endpoint, Image, Topic};
 use milena_wire::Uuid;
 use tokio::sync::watch;
+
+/// How long clients are still told of a broker that died or is silent, though it leads nothing any more.
+///
+/// Apache's brokers find out after nine seconds, and clients rely on it: librdkafka 2.12 closes what it has with a broker
+/// that is no longer named. Requests under way there come to nothing at once, and an idempotent producer repeats them
+/// under a new epoch, whether they were written or not; requests to that coordinator wait for a connection that is
+/// never made again. A minute is its patience with a request.
+const NAMED_AFTER_DEATH: Duration = Duration::from_secs(60);
 
 /// The newest applied image.
 pub(crate) struct View {
     image: ArcSwap<Image>,
     index: watch::Sender<u64>,
+    /// Since when brokers are fenced that did not say good-bye.
+    lost: Mutex<BTreeMap<BrokerId, Instant>>,
 }
 
 /// What a request about a topic needs to know of it.
@@ -29,7 +41,7 @@ impl View {
     /// Begins with this image.
     pub(crate) fn new(image: Arc<Image>) -> Self {
         let index = watch::Sender::new(image.index());
-        Self { image: ArcSwap::new(image), index }
+        Self { image: ArcSwap::new(image), index, lost: Mutex::default() }
     }
 
     /// The image now. Take it once per request, so that one answer tells of one moment.
@@ -40,8 +52,26 @@ impl View {
     /// This image is applied: its partitions are there.
     pub(crate) fn publish(&self, image: Arc<Image>) {
         let index = image.index();
+        self.note_lost(&image);
         self.image.store(image);
         self.index.send_replace(index);
+    }
+
+    fn note_lost(&self, image: &Image) {
+        let before = self.image.load();
+        let mut lost = self.lost.lock().expect("no panic while the lock is held");
+        lost.retain(|id, _| image.broker(*id).is_some_and(|broker| broker.fenced));
+        for broker in image.brokers().filter(|broker| broker.fenced) {
+            if before.broker(broker.id).is_some_and(|before| before.is_active()) {
+                lost.insert(broker.id, Instant::now());
+            }
+        }
+    }
+
+    /// Whether clients are told of a broker: it is alive, or was a moment ago.
+    pub(crate) fn names(&self, broker: &Broker) -> bool {
+        let lost = || self.lost.lock().expect("no panic while the lock is held").get(&broker.id).copied();
+        !broker.fenced || lost().is_some_and(|since| since.elapsed() < NAMED_AFTER_DEATH)
     }
 
     /// The index of the image, now and later.

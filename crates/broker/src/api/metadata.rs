@@ -129,7 +129,8 @@ fn describe(
         None => image.topics().map(|topic| found(&image, context, topic, operations)).collect(),
         Some(topics) => topics.iter().map(|asked| one(&image, context, asked, refused, operations)).collect(),
     };
-    let brokers = image.live_brokers().filter_map(|broker| {
+    let named = image.brokers().filter(|broker| services.view.names(broker));
+    let brokers = named.filter_map(|broker| {
         let endpoint = broker.endpoint(&context.listener)?;
         Some(MetadataResponseBroker {
             node_id: broker.id.0,
