@@ -28,7 +28,7 @@ CHOSEN = os.environ.get("MILENA_TRANSACTION_CLIENTS", "confluent-kafka,kafka-pyt
 TRANSFORMERS = [name for name in CHOSEN if "transform" not in BY_NAME[name].lacks and BY_NAME[name].available()]
 # kafka-python 3.0.12 forgets a request when the coordinator refuses the connection, and its commit then waits for ever: what says
 # nothing for so many seconds is killed and started again, as its operator would.
-WATCHDOG = {"kafka-python": 8}
+WATCHDOG = {"kafka-python": 20}
 WRITERS = [name for name in CHOSEN if "transact" not in BY_NAME[name].lacks and BY_NAME[name].available()]
 
 
@@ -120,25 +120,12 @@ class Moved:
     def replace(self):
         self.loops.append(transformer(self.cluster, self.driver))
 
-    def goes_on(self, patience):
-        """Until it has moved more. A loop that its client gave up (fenced, say) is started again, as its operator would."""
-        if self.trouble:
-            return
-        wanted = len(self.tail.records) + 50
-        deaths = len(self.loops) + 3
-
-        def there():
-            if hangs(self.driver, self.loop):
-                self.loop.kill()
-            if not self.loop.alive() and len(self.loops) < deaths:
-                self.replace()
-            return len(self.tail.records) >= wanted
-
-        try:
-            until(there, patience, lambda: f"{len(self.tail.records)} of {wanted} moved by {self.words()}")
-        except AssertionError as standstill:
-            # Judged at the end, so that it does not hold up the others.
-            self.trouble = str(standstill)
+    def revive(self):
+        """A loop that its client gave up (fenced, say) or that hangs is started again, as its operator would."""
+        if hangs(self.driver, self.loop):
+            self.loop.kill()
+        if not self.loop.alive() and len(self.loops) < 12:
+            self.replace()
 
     def finish(self):
         """The output of each partition is its input, as it was read committed at the end."""
@@ -167,9 +154,16 @@ def moved(cluster):
     numbers = Numbers(cluster, [f"{driver}-in" for driver in TRANSFORMERS])
     loops = [Moved(cluster, driver) for driver in TRANSFORMERS]
 
-    def goes_on():
-        for it in loops:
-            it.goes_on(60)
+    def goes_on(patience=60):
+        """Until every loop has moved more. One that stands still is judged at the end and does not hold up the others."""
+        deadline = time.monotonic() + patience
+        wanted = {it.driver: len(it.tail.records) + 50 for it in loops if not it.trouble}
+        while lag := [it for it in loops if not it.trouble and len(it.tail.records) < wanted[it.driver]]:
+            for it in lag:
+                it.revive()
+                if time.monotonic() > deadline:
+                    it.trouble = f"stood still for {patience} s at {len(it.tail.records)} records: {it.words()}"
+            time.sleep(0.02)
 
     try:
         goes_on()
