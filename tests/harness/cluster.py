@@ -129,6 +129,17 @@ class Cluster:
             return False
         return bool(partitions) and all(p["leader_id"] >= 0 and len(p["isr_nodes"]) == len(p["replica_nodes"]) for p in partitions)
 
+    def make_whole(self):
+        """Starts what is dead and continues what is stopped, until no broker is fenced."""
+        dead = [broker for broker in self.brokers.values() if not broker.alive()]
+        for broker in self.brokers.values():
+            if broker not in dead:
+                os.kill(broker.pid, signal.SIGCONT)
+        # Side by side: a majority must run before one is ready.
+        with concurrent.futures.ThreadPoolExecutor(len(self.brokers)) as pool:
+            list(pool.map(Broker.start, dead))
+        self.wait_all_alive()
+
     def wait_all_alive(self, patience=60):
         """Until no broker is fenced. Metadata goes on naming one that died for a minute."""
 

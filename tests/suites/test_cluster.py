@@ -40,12 +40,7 @@ def cluster(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def whole_again(cluster):
     yield
-    for broker in cluster.brokers.values():
-        if broker.alive():
-            os.kill(broker.pid, signal.SIGCONT)
-        else:
-            broker.start()
-    cluster.wait_all_alive()
+    cluster.make_whole()
 
 
 def others(cluster, *ids):

@@ -4,8 +4,6 @@ Kafka Streams and Kafka Connect, Apache's verifiable and performance tools. Each
 """
 
 import collections
-import os
-import signal
 import threading
 import time
 
@@ -30,12 +28,7 @@ def cluster(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def whole_again(cluster):
     yield
-    for broker in cluster.brokers.values():
-        if broker.alive():
-            os.kill(broker.pid, signal.SIGCONT)
-        else:
-            broker.start()
-    cluster.wait_all_alive()
+    cluster.make_whole()
 
 
 class Lines(threading.Thread):

@@ -6,7 +6,6 @@ each, so that a history can be checked: nothing aborted is ever seen, nothing co
 """
 
 import collections
-import concurrent.futures
 import os
 import re
 import signal
@@ -41,18 +40,7 @@ def cluster(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def whole_again(cluster):
     yield
-    make_whole(cluster)
-
-
-def make_whole(cluster):
-    dead = [broker for broker in cluster.brokers.values() if not broker.alive()]
-    for broker in cluster.brokers.values():
-        if broker not in dead:
-            os.kill(broker.pid, signal.SIGCONT)
-    # Side by side: a majority must run before one is ready.
-    with concurrent.futures.ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda broker: broker.start(), dead))
-    cluster.wait_all_alive()
+    cluster.make_whole()
 
 
 def program(cluster, driver, name, *words):
@@ -197,7 +185,7 @@ def moved(cluster):
             it.tail.stopped.set()
             for loop in it.loops:
                 loop.kill()
-        make_whole(cluster)
+        cluster.make_whole()
 
 
 @pytest.mark.parametrize("driver", TRANSFORMERS)
@@ -314,7 +302,7 @@ def test_history_of_transactions_has_no_anomaly(cluster):
                 else:
                     cluster.brokers[victim].kill()
             if fault == "kill all brokers":
-                make_whole(cluster)
+                cluster.make_whole()
             if fault == "kill the writers":
                 for it in writers:
                     it.programs[-1].kill()
@@ -322,7 +310,7 @@ def test_history_of_transactions_has_no_anomaly(cluster):
                 for it in writers:
                     it.replace()
             go_on()
-            make_whole(cluster)
+            cluster.make_whole()
             cluster.wait_whole(topic, 60)
         for it in writers:
             it.kill()
