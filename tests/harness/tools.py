@@ -27,6 +27,7 @@ CLASSES = {
     "kafka-features": ("kafka.admin.FeatureCommand", "org.apache.kafka.tools.FeatureCommand"),
     "kafka-metadata-quorum": (None, "org.apache.kafka.tools.MetadataQuorumCommand"),
     "kafka-transactions": (None, "org.apache.kafka.tools.TransactionsCommand"),
+    "kafka-storage": (None, "kafka.tools.StorageTool"),
 }
 VERSIONS = ("2.8.0", "4.3.1")
 

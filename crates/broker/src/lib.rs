@@ -17,6 +17,7 @@ mod departure;
 mod dispatch;
 mod doors;
 mod error;
+pub mod formatting;
 mod forming;
 mod frames;
 mod grants;

@@ -63,6 +63,13 @@ pub fn run_in_container(environment: Vec<(String, String)>) -> ExitCode {
     start(loaded)
 }
 
+/// Runs the broker as `kafka-server-start` does: from a properties file, and `name=value` pairs that win over it.
+pub fn run_with_file(file: &Path, overrides: Vec<String>) -> ExitCode {
+    let set = overrides;
+    let args = ServeArgs { config: Some(file.to_owned()), set, data_dir: None, log_format: LogFormat::Text };
+    run(args)
+}
+
 fn start(loaded: Result<Loaded, String>) -> ExitCode {
     match loaded {
         Ok(loaded) => serve(loaded),

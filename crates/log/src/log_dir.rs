@@ -59,6 +59,36 @@ pub struct MetaProperties {
     pub directory_id: String,
 }
 
+impl MetaProperties {
+    /// Who the directory `root` belongs to, whether or not a broker holds it; `None` if it is not formatted.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read, [`Error::Damaged`] if it does not say.
+    pub fn read(fs: &dyn FileSystem, root: &Path) -> Result<Option<Self>, Error> {
+        let path = root.join(META_PROPERTIES);
+        let Some(text) = checkpoint::read(fs, &path)? else { return Ok(None) };
+        let value = |key: &str| {
+            let lines = text.lines().filter(|line| !line.starts_with(['#', '!']));
+            let mut pairs = lines.filter_map(|line| line.split_once('='));
+            pairs.find(|(name, _)| name.trim() == key).map(|(_, value)| value.trim().to_owned())
+        };
+        match value("version").as_deref() {
+            Some("1") => {}
+            version => return Err(damaged(&path, format!("version {version:?}, expected 1"))),
+        }
+        let (Some(cluster_id), Some(node_id)) = (value("cluster.id"), value("node.id")) else {
+            return Err(damaged(&path, "cluster.id or node.id is missing"));
+        };
+        let node_id =
+            node_id.parse().map_err(|_| damaged(&path, format!("node.id {node_id} is no number")))?;
+        Ok(Some(MetaProperties {
+            cluster_id,
+            node_id,
+            directory_id: value("directory.id").unwrap_or_default(),
+        }))
+    }
+}
+
 /// Kinds of checkpoint files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checkpoint {
@@ -146,27 +176,7 @@ impl LogDir {
 
     /// Who the directory belongs to; `None` if it is not formatted.
     pub fn meta_properties(&self) -> Result<Option<MetaProperties>, Error> {
-        let path = self.root.join(META_PROPERTIES);
-        let Some(text) = checkpoint::read(&*self.fs, &path)? else { return Ok(None) };
-        let value = |key: &str| {
-            let lines = text.lines().filter(|line| !line.starts_with(['#', '!']));
-            let mut pairs = lines.filter_map(|line| line.split_once('='));
-            pairs.find(|(name, _)| name.trim() == key).map(|(_, value)| value.trim().to_owned())
-        };
-        match value("version").as_deref() {
-            Some("1") => {}
-            version => return Err(damaged(&path, format!("version {version:?}, expected 1"))),
-        }
-        let (Some(cluster_id), Some(node_id)) = (value("cluster.id"), value("node.id")) else {
-            return Err(damaged(&path, "cluster.id or node.id is missing"));
-        };
-        let node_id =
-            node_id.parse().map_err(|_| damaged(&path, format!("node.id {node_id} is no number")))?;
-        Ok(Some(MetaProperties {
-            cluster_id,
-            node_id,
-            directory_id: value("directory.id").unwrap_or_default(),
-        }))
+        MetaProperties::read(&*self.fs, &self.root)
     }
 
     /// Formats the directory, or names it anew.

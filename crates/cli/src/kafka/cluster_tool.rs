@@ -53,14 +53,9 @@ struct Connection {
 
 /// Runs the tool.
 pub fn main(arguments: &[String]) -> ExitCode {
-    let name = "kafka-cluster".to_owned();
-    let command = match Command::try_parse_from(std::iter::once(&name).chain(arguments)) {
+    let command: Command = match tool::parse("kafka-cluster", arguments) {
         Ok(command) => command,
-        Err(refusal) => {
-            // Printing fails only where nobody reads.
-            let _ = refusal.print();
-            return if refusal.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-        }
+        Err(code) => return code,
     };
     match block_on(command.run()) {
         Ok(()) | Err(Refusal::BrokenPipe) => ExitCode::SUCCESS,

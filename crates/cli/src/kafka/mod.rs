@@ -24,6 +24,9 @@ mod options;
 mod reassign_partitions;
 mod reassignment_file;
 mod reset_offsets;
+mod server_start;
+mod server_stop;
+mod storage;
 mod throttles;
 mod tool;
 mod topic_filter;
@@ -55,6 +58,9 @@ const TOOLS: &[Tool] = &[
     Tool { name: "kafka-cluster", main: cluster_tool::main },
     Tool { name: "kafka-metadata-quorum", main: metadata_quorum::main },
     Tool { name: "kafka-transactions", main: transactions::main },
+    Tool { name: "kafka-storage", main: storage::main },
+    Tool { name: "kafka-server-start", main: server_start::main },
+    Tool { name: "kafka-server-stop", main: server_stop::main },
 ];
 
 impl Tool {

@@ -82,6 +82,15 @@ pub fn usage(spec: &Spec, message: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// The arguments of a tool whose parser has sub-commands; else how to exit, with help or a refusal printed.
+pub fn parse<T: clap::Parser>(name: &str, arguments: &[String]) -> Result<T, ExitCode> {
+    T::try_parse_from(std::iter::once(name).chain(arguments.iter().map(String::as_str))).map_err(|refusal| {
+        // Printing fails only where nobody reads.
+        let _ = refusal.print();
+        if refusal.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    })
+}
+
 fn print_version() -> ExitCode {
     use std::io::Write;
     // Whoever closed standard output does not want to know.

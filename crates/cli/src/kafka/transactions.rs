@@ -130,14 +130,9 @@ impl<T: Into<Refusal>> From<T> for Stop {
 
 /// Runs the tool.
 pub fn main(arguments: &[String]) -> ExitCode {
-    let name = "kafka-transactions".to_owned();
-    let arguments = match Arguments::try_parse_from(std::iter::once(&name).chain(arguments)) {
+    let arguments: Arguments = match tool::parse("kafka-transactions", arguments) {
         Ok(arguments) => arguments,
-        Err(refusal) => {
-            // Printing fails only where nobody reads.
-            let _ = refusal.print();
-            return if refusal.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-        }
+        Err(code) => return code,
     };
     match block_on(arguments.run()) {
         Ok(()) | Err(Stop::Other(Refusal::BrokenPipe)) => ExitCode::SUCCESS,
