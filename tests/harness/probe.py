@@ -586,6 +586,10 @@ def admin(o):
     o.ask("DescribeProducers", "DescribeProducers", 0, keep=spoken, topics=[{"name": "fetched", "partition_indexes": [0, 9]}])
     o.ask("ListPartitionReassignments", "ListPartitionReassignments", 0, timeout_ms=1_000, topics=None)
     o.ask("DescribeAcls", "DescribeAcls", 2, keep=spoken, resource_type_filter=1, resource_name_filter=None, pattern_type_filter=1, principal_filter=None, host_filter=None, operation=1, permission_type=1)
+    rule = {"resource_type": 2, "resource_name": "fetched", "resource_pattern_type": 3, "principal": "User:a", "host": "*", "operation": 3, "permission_type": 3}
+    o.ask("CreateAcls", "CreateAcls", 2, keep=spoken, creations=[rule, rule])
+    every = {"resource_type_filter": 1, "resource_name_filter": None, "pattern_type_filter": 1, "principal_filter": None, "host_filter": None, "operation": 1, "permission_type": 1}
+    o.ask("DeleteAcls", "DeleteAcls", 2, keep=spoken, filters=[every])
     o.ask("ListTransactions", "ListTransactions", 0, state_filters=[], producer_id_filters=[])
     o.ask("DescribeTransactions", "DescribeTransactions", 0, transactional_ids=["none"])
     o.ask("DescribeClientQuotas", "DescribeClientQuotas", 1, keep=spoken, components=[], strict=False)

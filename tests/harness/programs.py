@@ -82,20 +82,21 @@ class Program:
 
 
 class Worker(Program):
-    """A worker of Kafka Connect in distributed mode, and its REST interface."""
+    """A worker of Kafka Connect in distributed mode, and its REST interface; those with the same `group` share the work."""
 
-    def __init__(self, directory, name, bootstrap, **settings):
+    def __init__(self, directory, group, bootstrap, name=None, **settings):
+        name = name or group
         self.port = free_port(1)
         directory.mkdir(parents=True, exist_ok=True)
         properties = directory / f"{name}.properties"
         all_settings = {
             "bootstrap.servers": bootstrap,
-            "group.id": name,
+            "group.id": group,
             "key.converter": "org.apache.kafka.connect.storage.StringConverter",
             "value.converter": "org.apache.kafka.connect.storage.StringConverter",
-            "config.storage.topic": f"{name}-configs",
-            "offset.storage.topic": f"{name}-offsets",
-            "status.storage.topic": f"{name}-status",
+            "config.storage.topic": f"{group}-configs",
+            "offset.storage.topic": f"{group}-offsets",
+            "status.storage.topic": f"{group}-status",
             "offset.storage.partitions": 3,
             "status.storage.partitions": 2,
             "offset.flush.interval.ms": 500,
@@ -118,29 +119,76 @@ class Worker(Program):
             headers={"Content-Type": "application/json"},
         )
         with urllib.request.urlopen(request, timeout=15) as answer:
-            return json.load(answer)
+            return json.loads(answer.read() or b"null")
 
     def put(self, connector, **config):
-        """Makes a connector; while the worker joins its group it refuses."""
+        """Makes a connector."""
+        self.insist("PUT", f"/connectors/{connector}/config", {key.replace("_", "."): str(value) for key, value in config.items()})
+
+    def insist(self, method, path, body=None):
+        """Asks until it is done: while the worker joins its group or hands tasks over it refuses."""
         refusal = None
 
-        def made():
+        def done():
             nonlocal refusal
             try:
-                self.ask("PUT", f"/connectors/{connector}/config", {key.replace("_", "."): str(value) for key, value in config.items()})
+                self.ask(method, path, body)
                 return True
             except urllib.error.HTTPError as error:
                 refusal = f"{error.code} {error.read()[:300]}"
-                assert error.code in (404, 409, 500, 503), refusal
+                assert error.code in (400, 404, 409, 500, 503), refusal
             except OSError as error:
                 refusal = error
             return False
 
-        until(made, 60, lambda: f"{refusal}: {self.last_words()}")
+        until(done, 150, lambda: f"{method} {path}: {refusal}: {self.last_words()}")
 
-    def running(self, connector):
+    def state(self, connector):
+        """State of a connector, and by number the state and the worker's address of each task; nothing while it is not known."""
         try:
             status = self.ask("GET", f"/connectors/{connector}/status")
         except OSError:
-            return False
-        return [task["state"] for task in status["tasks"]] == ["RUNNING"]
+            return None, {}
+        return status["connector"]["state"], {it["id"]: (it["state"], it["worker_id"]) for it in status["tasks"]}
+
+    @property
+    def address(self):
+        """As the statuses of tasks call it."""
+        return f"127.0.0.1:{self.port}"
+
+
+class Mirror(Program):
+    """MirrorMaker 2 on its own, from a cluster `source` to a cluster `target`, exactly once."""
+
+    def __init__(self, directory, source, target, topics, replication):
+        directory.mkdir(parents=True, exist_ok=True)
+        properties = directory / "mirror.properties"
+        settings = {
+            "clusters": "source, target",
+            "source.bootstrap.servers": source,
+            "target.bootstrap.servers": target,
+            "source->target.enabled": "true",
+            "source->target.topics": topics,
+            "source->target.sync.group.offsets.enabled": "true",
+            "target->source.enabled": "false",
+            "target->source.emit.heartbeats.enabled": "false",
+            "target.exactly.once.source.support": "enabled",
+            "replication.factor": "-1",
+            "offset.lag.max": "0",
+            "tasks.max": "2",
+            "refresh.topics.interval.seconds": "2",
+            "refresh.groups.interval.seconds": "2",
+            "emit.checkpoints.interval.seconds": "1",
+            "sync.group.offsets.interval.seconds": "1",
+            "session.timeout.ms": "6000",
+            "heartbeat.interval.ms": "1000",
+        }
+        for cluster, count in (("source", 1), ("target", replication)):
+            for kind in ("offset.storage", "config.storage", "status.storage"):
+                settings[f"{cluster}.{kind}.replication.factor"] = count
+            settings[f"{cluster}.offset.storage.partitions"] = 3
+            for kind in ("checkpoints", "heartbeats", "offset-syncs"):
+                settings[f"{kind}.topic.replication.factor"] = "-1"
+        properties.write_text("".join(f"{key} = {value}\n" for key, value in settings.items()))
+        command = [*java("256m", KAFKA, ECOSYSTEM / "libs/*"), "org.apache.kafka.connect.mirror.MirrorMaker", properties]
+        super().__init__(directory, "mirror", command)

@@ -8,12 +8,12 @@ import threading
 import time
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from harness.cluster import Cluster, Load, read_all, verdict
 from harness.committed import Tail, read
 from harness.drivers import BY_NAME, until
-from harness.programs import ECOSYSTEM, KAFKA, Program, Worker, java
+from harness.programs import ECOSYSTEM, KAFKA, Program, java
 from harness.tools import Tools
 
 TOOLS = Tools("4.3.1")
@@ -117,57 +117,6 @@ def test_streams_counts_words_while_it_and_brokers_are_killed(cluster, guarantee
         app.kill()
 
 
-@pytest.mark.parametrize("exactly_once", [True, False], ids=["exactly-once-source", "at-least-once-source"])
-def test_connect_carries_a_file_through_a_topic_to_a_file(cluster, exactly_once):
-    """Lines are appended to a file while worker and broker are killed; exactly once in the topic, or at least once."""
-    name = f"connect-{'once' if exactly_once else 'least'}"
-    topic = f"{name}-lines"
-    cluster.create(topic, 1, min_insync_replicas=2)
-    source, sink = cluster.directory / f"{name}-source.txt", cluster.directory / f"{name}-sink.txt"
-    written = []
-
-    def write(count):
-        lines = [f"line {number}" for number in range(len(written), len(written) + count)]
-        with source.open("a") as file:
-            file.write("".join(line + "\n" for line in lines))
-        written.extend(lines)
-
-    def arrived():
-        return set(sink.read_text().splitlines()) >= set(written) if sink.exists() else False
-
-    def carried():
-        until(lambda: time.sleep(0.1) or arrived(), 90, lambda: f"{len(written)} lines written, not all arrived: {worker.last_words()}")
-
-    settings = {"exactly_once_source_support": "enabled"} if exactly_once else {}
-    worker = Worker(cluster.directory, name, cluster.bootstrap, **settings).start()
-    try:
-        write(200)
-        file_source = "org.apache.kafka.connect.file.FileStreamSourceConnector"
-        source_settings = {"connector_class": file_source, "tasks_max": 1, "file": source, "topic": topic}
-        if exactly_once:
-            source_settings["exactly_once_support"] = "required"
-        worker.put("source", **source_settings)
-        file_sink = "org.apache.kafka.connect.file.FileStreamSinkConnector"
-        worker.put("sink", connector_class=file_sink, tasks_max=1, file=sink, topics=topic)
-        carried()
-        write(200)
-        worker.kill()
-        write(200)
-        victim = cluster.brokers[cluster.coordinator(name)]
-        victim.kill()
-        worker.start()
-        write(200)
-        carried()
-        victim.start()
-        write(200)
-        carried()
-        records = read(cluster.bootstrap, topic, 1, lambda records: {it.value for it in records} >= set(written))
-        if exactly_once:
-            assert [it.value for it in records] == written, "lines are missing, repeated or out of order in the topic"
-    finally:
-        worker.kill()
-
-
 def test_verifiable_tools_through_the_death_of_a_leader(cluster):
     topic, count = "verifiable", 1500
     cluster.create(topic, 3, min_insync_replicas=2)
@@ -233,3 +182,18 @@ def test_performance_tool_in_transactions(cluster):
     assert "5000 records sent" in out, out
     records = read(cluster.bootstrap, "performance", 3, lambda records: len(records) >= 5000)
     assert len(records) == 5000
+
+
+def test_groups_and_access_rules_are_asked_of_every_broker(cluster):
+    """Tools ask all brokers for their groups, and one that coordinates none says so; MirrorMaker asks for rules, and knows the refusal."""
+    cluster.create("listed", 1)
+    group = Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": "listed"})
+    group.commit(offsets=[TopicPartition("listed", 0, 0)], asynchronous=False)
+    group.close()
+    answers = {i: cluster.ask("ListGroups", 4, to=i, states_filter=[]) for i in cluster.brokers}
+    assert [answer["error_code"] for answer in answers.values()] == [0, 0, 0]
+    listing = [i for i, answer in answers.items() if "listed" in [it["group_id"] for it in answer["groups"]]]
+    assert listing == [cluster.coordinator("listed")]
+    assert "listed" in TOOLS.run("kafka-groups", "--bootstrap-server", cluster.bootstrap, "--list")
+    code, out, error = TOOLS.attempt("kafka-acls", "--bootstrap-server", cluster.bootstrap, "--list")
+    assert "SecurityDisabledException" in out + error, out + error

@@ -20,9 +20,6 @@ use crate::services::Services;
 const NOT_SERVED: &[ApiKey] = &[
     ApiKey::SaslHandshake,
     ApiKey::SaslAuthenticate,
-    ApiKey::DescribeAcls,
-    ApiKey::CreateAcls,
-    ApiKey::DeleteAcls,
     ApiKey::AlterReplicaLogDirs,
     ApiKey::DescribeClientQuotas,
     ApiKey::AlterClientQuotas,
@@ -201,11 +198,11 @@ impl Dispatcher {
             AnyRequest::UnregisterBroker(it) => {
                 answer.later(api::unregister_broker::answer(Arc::clone(s), it))
             }
+            AnyRequest::DescribeAcls(_) => answer.now(api::acls::describe()),
+            AnyRequest::CreateAcls(it) => answer.now(api::acls::create(&it)),
+            AnyRequest::DeleteAcls(it) => answer.now(api::acls::delete(&it)),
             AnyRequest::SaslHandshake(_)
             | AnyRequest::SaslAuthenticate(_)
-            | AnyRequest::DescribeAcls(_)
-            | AnyRequest::CreateAcls(_)
-            | AnyRequest::DeleteAcls(_)
             | AnyRequest::AlterReplicaLogDirs(_)
             | AnyRequest::DescribeClientQuotas(_)
             | AnyRequest::AlterClientQuotas(_)

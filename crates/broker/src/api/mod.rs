@@ -3,6 +3,7 @@
 
 use milena_wire::ErrorCode;
 
+pub(crate) mod acls;
 pub(crate) mod add_offsets_to_txn;
 pub(crate) mod add_partitions_to_txn;
 pub(crate) mod add_raft_voter;

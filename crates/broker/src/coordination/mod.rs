@@ -143,14 +143,29 @@ impl Coordination {
         self.view(View::Describe(groups, answer), answered).await
     }
 
-    /// ListGroups.
+    /// ListGroups: what this broker coordinates, which is nothing while another one does. That is no refusal, as clients
+    /// ask every broker and give up on any error; only while nobody coordinates they shall ask again.
     pub(crate) async fn list(
         &self,
         states: Vec<String>,
         types: Vec<String>,
     ) -> Result<Vec<milena_group::ListedGroup>, Refusal> {
+        if self.is_elsewhere() {
+            return Ok(Vec::new());
+        }
         let (answer, answered) = oneshot::channel();
-        self.view(View::List(states, types, answer), answered).await
+        match self.view(View::List(states, types, answer), answered).await {
+            // Another one coordinates by now.
+            Err(_) if self.is_elsewhere() => Ok(Vec::new()),
+            Err(_) => Err(Refusal::CoordinatorNotAvailable),
+            listed => listed,
+        }
+    }
+
+    /// Another broker is known to be the coordinator.
+    fn is_elsewhere(&self) -> bool {
+        let leader = self.raft.leader().borrow().leader;
+        leader.is_some_and(|leader| leader != self.raft.node_id())
     }
 
     /// The state with every commit that was acknowledged before this call (OF-1, rule G2: a read index, not
