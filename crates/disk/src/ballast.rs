@@ -14,20 +14,21 @@ const NAME: &str = "milena.ballast";
 #[derive(Debug)]
 pub(crate) struct Ballast {
     path: PathBuf,
-    held: bool,
+    /// Its length; zero while it is not there.
+    bytes: u64,
 }
 
 impl Ballast {
     /// That of a directory. What the last run left is held.
     pub(crate) fn in_directory(directory: &Path) -> Self {
         let path = directory.join(NAME);
-        let held = path.exists();
-        Self { path, held }
+        let bytes = path.metadata().map_or(0, |file| file.len());
+        Self { path, bytes }
     }
 
-    /// Whether it is there.
-    pub(crate) fn is_held(&self) -> bool {
-        self.held
+    /// The room that it holds; zero while it is not there.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Takes `bytes` of room.
@@ -39,13 +40,13 @@ impl Ballast {
             std::fs::remove_file(&self.path)?;
             return Err(error.into());
         }
-        self.held = true;
+        self.bytes = bytes;
         Ok(())
     }
 
     /// Gives its room back. Returns whether it had any.
     pub(crate) fn throw(&mut self) -> io::Result<bool> {
-        if std::mem::take(&mut self.held) {
+        if std::mem::take(&mut self.bytes) > 0 {
             std::fs::remove_file(&self.path)?;
             return Ok(true);
         }

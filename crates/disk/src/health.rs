@@ -5,8 +5,10 @@
 
 use std::cell::Cell;
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 
 use crate::ballast::Ballast;
 use crate::space::Level;
@@ -19,7 +21,7 @@ const THREAD_BITS: u32 = 23;
 const THREAD_MASK: u64 = (1 << THREAD_BITS) - 1;
 
 /// Between two attempts of what waits for room.
-const RETRY: std::time::Duration = std::time::Duration::from_millis(20);
+const RETRY: Duration = Duration::from_millis(20);
 
 /// Whether there was no room, on the disk or in a quota: nothing is broken.
 fn is_full(error: &io::Error) -> bool {
@@ -55,6 +57,9 @@ pub struct Health {
     /// An operation has failed for want of room since the last look.
     out_of_room: AtomicBool,
     level: AtomicU8,
+    /// Bytes below which producers are refused.
+    reserve: AtomicU64,
+    seen: Mutex<Option<Seen>>,
     ballast: Mutex<Option<Ballast>>,
     failure: OnceLock<String>,
     closing: AtomicBool,
@@ -69,11 +74,22 @@ impl Default for Health {
             finished: [AtomicU64::new(0), AtomicU64::new(0)],
             out_of_room: AtomicBool::new(false),
             level: AtomicU8::new(Level::Ample as u8),
+            reserve: AtomicU64::new(0),
+            seen: Mutex::default(),
             ballast: Mutex::default(),
             failure: OnceLock::new(),
             closing: AtomicBool::new(false),
         }
     }
+}
+
+/// What a [`crate::watch`] saw last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// For how long nothing has moved, as it was reported.
+    pub standstill: Duration,
+    /// For how long the oldest unfinished operation has been under way.
+    pub oldest_unfinished: Duration,
 }
 
 /// An operation that has begun; it ends when this is dropped.
@@ -137,16 +153,34 @@ impl Health {
     ///
     /// # Errors
     /// Those of `act`.
-    pub fn until_room<T>(&self, kind: Kind, mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    pub fn until_room<T>(&self, kind: Kind, act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         let _operation = self.begin(kind);
-        let mut said = false;
+        self.repeat(act, || None)
+    }
+
+    /// Like [`Health::until_room`], for what is made of several operations that are counted one by one: only the
+    /// waiting counts here.
+    ///
+    /// # Errors
+    /// Those of `act`.
+    pub fn again_with_room<T>(&self, act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        self.repeat(act, || Some(self.begin(Kind::Change)))
+    }
+
+    fn repeat<'a, T>(
+        &'a self,
+        mut act: impl FnMut() -> io::Result<T>,
+        begin_waiting: impl Fn() -> Option<Operation<'a>>,
+    ) -> io::Result<T> {
+        let mut waiting = None;
         loop {
             let result = act().inspect_err(|error| self.failed(error));
             match result {
                 Err(error) if is_full(&error) && !self.closing.load(Ordering::Acquire) => {
-                    if !std::mem::replace(&mut said, true) {
-                        tracing::warn!(%error, "no room for the metadata log, waiting for some");
-                    }
+                    waiting.get_or_insert_with(|| {
+                        tracing::warn!(%error, "no room for metadata, waiting for some");
+                        begin_waiting()
+                    });
                     std::thread::sleep(RETRY);
                 }
                 result => return result,
@@ -185,6 +219,27 @@ impl Health {
         }
     }
 
+    /// Bytes that are kept free: when less is left, producers are refused.
+    pub fn reserve_bytes(&self) -> u64 {
+        self.reserve.load(Ordering::Relaxed)
+    }
+
+    /// The room that the ballast holds; zero while there is none.
+    pub fn ballast_bytes(&self) -> u64 {
+        self.ballast.lock().unwrap().as_ref().map_or(0, Ballast::bytes)
+    }
+
+    /// What the watch saw at its last look; `None` if nobody watches.
+    pub fn seen(&self) -> Option<Seen> {
+        *self.seen.lock().unwrap()
+    }
+
+    /// From now on the ballast in `directory`, if the last run left one, is thrown when there is no room: also the
+    /// start of a broker may need it.
+    pub fn hold_ballast_in(&self, directory: &Path) {
+        *self.ballast.lock().unwrap() = Some(Ballast::in_directory(directory));
+    }
+
     /// Whoever waits for room waits no more: the process is stopping.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Release);
@@ -198,12 +253,12 @@ impl Health {
         self.out_of_room.swap(false, Ordering::AcqRel)
     }
 
-    pub(crate) fn hold(&self, ballast: Ballast) {
-        *self.ballast.lock().unwrap() = Some(ballast);
+    pub(crate) fn set_reserve(&self, bytes: u64) {
+        self.reserve.store(bytes, Ordering::Relaxed);
     }
 
-    pub(crate) fn holds_ballast(&self) -> bool {
-        self.ballast.lock().unwrap().as_ref().is_some_and(Ballast::is_held)
+    pub(crate) fn set_seen(&self, seen: Option<Seen>) {
+        *self.seen.lock().unwrap() = seen;
     }
 
     pub(crate) fn throw_ballast(&self) {

@@ -13,7 +13,7 @@ mod stall;
 mod watch;
 
 pub use device::Device;
-pub use health::{Health, Kind, Operation};
+pub use health::{Health, Kind, Operation, Seen};
 pub use space::{Level, Margins, SpaceKeeper, SpaceWatch, Volume};
 pub use stall::{NOTICEABLE, Observation, STUCK, StallDetector};
 pub use watch::{Watch, watch};

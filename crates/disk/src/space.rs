@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::ballast::Ballast;
 use crate::health::Health;
 
 /// Between two looks. A disk that fills faster is noticed by the write that fails.
@@ -89,7 +88,7 @@ pub struct SpaceKeeper {
 impl SpaceKeeper {
     /// For `directory`, whose writers tell `health`.
     pub fn new(health: Arc<Health>, directory: &Path, margins: Margins) -> Self {
-        health.hold(Ballast::in_directory(directory));
+        health.hold_ballast_in(directory);
         Self { health, directory: directory.to_owned(), margins }
     }
 
@@ -97,9 +96,10 @@ impl SpaceKeeper {
     pub fn look(&self) -> Option<(Level, u64)> {
         let volume = Volume::of(&self.directory)?;
         let margins = self.margins.on(volume);
+        self.health.set_reserve(margins.reserve);
         let failed = self.health.take_out_of_room();
         // The room of ballast that is thrown is not for producers.
-        let missing = if self.health.holds_ballast() { 0 } else { margins.ballast };
+        let missing = if self.health.ballast_bytes() > 0 { 0 } else { margins.ballast };
         let free = volume.free.saturating_sub(missing);
         let level = margins.judge(self.health.level(), free, failed);
         self.health.set_level(level);
@@ -195,10 +195,10 @@ mod tests {
         let keeper = SpaceKeeper::new(Arc::clone(&health), dir.path(), margins);
         let held = || dir.path().join("milena.ballast").metadata().map(|it| it.len()).unwrap_or(0);
         assert_eq!(keeper.look().map(|it| it.0), Some(Level::Ample));
-        assert_eq!(held(), 1 << 20);
+        assert_eq!((held(), health.ballast_bytes()), (1 << 20, 1 << 20));
         let full = || Err::<(), _>(std::io::ErrorKind::StorageFull.into());
         assert!(health.during(crate::Kind::Change, full).is_err());
-        assert_eq!((held(), health.level()), (0, Level::Full));
+        assert_eq!((held(), health.ballast_bytes(), health.level()), (0, 0, Level::Full));
         assert_eq!(keeper.look().map(|it| it.0), Some(Level::Full), "the failure is news to it");
         assert_eq!(held(), 0);
         assert_eq!(keeper.look().map(|it| it.0), Some(Level::Ample));

@@ -114,6 +114,11 @@ impl StallDetector {
         self.report(now, elapsed)
     }
 
+    /// For how long the oldest operation has been under way, as of the last look and as far as looks told it.
+    pub fn oldest_unfinished(&self) -> Duration {
+        self.unfinished.into_iter().max().unwrap_or_default()
+    }
+
     fn standstill(
         &mut self,
         kind: Kind,
@@ -253,6 +258,9 @@ mod tests {
         let mut detector = StallDetector::default();
         assert_eq!(after(&mut detector, 500, |at| syncing(1, Some(at))), Duration::ZERO);
         assert_eq!(after(&mut detector, 1, |at| syncing(1, Some(at))), PATIENCE);
+        assert_eq!(detector.oldest_unfinished(), PATIENCE);
+        after(&mut detector, 1, |at| syncing(2, Some(at)));
+        assert_eq!(detector.oldest_unfinished(), Duration::ZERO);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::device::Device;
-use crate::health::{Health, KINDS, Kind};
+use crate::health::{Health, KINDS, Kind, Seen};
 use crate::stall::{Observation, StallDetector};
 
 /// Between two looks.
@@ -44,11 +44,13 @@ pub fn watch(
             // A longer pause was this process's own: it was stopped, or had no core.
             let elapsed = std::mem::replace(&mut before, Instant::now()).elapsed().min(2 * LOOK);
             let now = detector.look(observe(&health, device.as_ref()), elapsed);
+            health.set_seen(Some(Seen { standstill: now, oldest_unfinished: detector.oldest_unfinished() }));
             if now != last {
                 last = now;
                 report(now);
             }
         }
+        health.set_seen(None);
     })?;
     Ok(Watch { stop, thread: Mutex::new(Some(thread)) })
 }
@@ -111,9 +113,12 @@ mod tests {
         let thread = std::thread::spawn(move || hanging.during(Kind::Change, || Ok(held.recv())));
         let patience = Duration::from_secs(60);
         while reports.recv_timeout(patience).expect("it is stuck") < STUCK {}
+        let seen = health.seen().expect("it is watched");
+        assert!(seen.standstill >= STUCK && seen.oldest_unfinished >= STUCK, "{seen:?}");
         drop(release);
         while !reports.recv_timeout(patience).expect("it moves again").is_zero() {}
         drop(watch);
+        assert_eq!(health.seen(), None);
         assert!(thread.join().unwrap().unwrap().is_err());
     }
 }

@@ -25,6 +25,11 @@ pub(crate) trait Disk: Send + Sync + 'static {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes creations, renames and deletions in `dir` durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Repeats `act`, all of it, as long as it fails for want of room. Single operations may wait for room by
+    /// themselves; this is for what cannot go on where it failed.
+    fn again_with_room(&self, act: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()>;
+    /// Called before somebody else writes here whom nobody can make fail: sled.
+    fn before_foreign_write(&self) -> io::Result<()>;
 }
 
 /// One open file.
@@ -95,6 +100,14 @@ impl Disk for RealDisk {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let dir = fs::File::open(dir)?;
         self.health.during(Kind::Sync, || dir.sync_all())
+    }
+
+    fn again_with_room(&self, act: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
+        self.health.again_with_room(act)
+    }
+
+    fn before_foreign_write(&self) -> io::Result<()> {
+        Ok(())
     }
 }
 

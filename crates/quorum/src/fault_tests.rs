@@ -96,3 +96,19 @@ async fn disk_fault_stops_the_group_with_its_reason_and_loses_nothing_acknowledg
         assert!(reasons > 5, "{fault:?} struck {reasons} times while proposing");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn disk_that_is_full_for_a_while_ends_nothing_and_loses_nothing() {
+    for at in (0..120).step_by(5) {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = SimDisk::default().with_fault(at, Fault::FullFor(1 + at % 7));
+        let (acknowledged, end) = propose_until_failure(&disk, dir.path()).await;
+        assert_eq!((acknowledged.len(), end), (60, None), "{at}");
+        assert!(disk.tripped(), "{at}");
+        let node = Node::open_on(Arc::new(disk), config(dir.path())).await.unwrap();
+        let found = Words::default();
+        node.start(GroupId::CLUSTER, found.clone()).await.unwrap();
+        assert_eq!(*found.0.lock().unwrap(), acknowledged, "{at}");
+        node.shutdown().await;
+    }
+}

@@ -14,7 +14,9 @@ use crate::maintenance::{Rules, tend};
 use crate::message;
 use crate::outbound::Outbound;
 use crate::reads::Reads;
-use crate::state::{Amount, Applier, GroupTree, Keeper, KeeperSetup, SnapshotFile, StateStore, restore};
+use crate::state::{
+    Amount, Applier, GroupTree, Keeper, KeeperSetup, KeptTree, SnapshotFile, StateStore, restore,
+};
 use crate::types::{LogId, Raft, StoredMembership};
 use crate::wal::{Recovery, Wal};
 use openraft::errors::{InitializeError, RaftError};
@@ -35,7 +37,7 @@ struct NodeInner {
     disk: Arc<dyn Disk>,
     raft_dir: PathBuf,
     wal: Arc<Wal>,
-    state: StateStore,
+    state: Arc<StateStore>,
     log_queue: Arc<Semaphore>,
     inbound: Inbound,
     started: Mutex<BTreeSet<GroupId>>,
@@ -101,7 +103,8 @@ impl NodeInner {
             disk.sync_dir(&config.data_dir).map_err(OpenError::io("flush", &config.data_dir))?;
         }
         let (wal, recovery) = Wal::open(disk.clone(), &raft_dir, config.segment_bytes)?;
-        let (state, _aside) = StateStore::open(&state_dir, wal.identity(), config.state_cache_bytes)?;
+        let (state, _aside) =
+            StateStore::open(disk.clone(), &state_dir, wal.identity(), config.state_cache_bytes)?;
         Ok(NodeInner {
             inbound: Inbound::new(disk.clone(), raft_dir.clone()),
             config,
@@ -125,7 +128,7 @@ impl NodeInner {
         let loaded = self.load(group)?;
         let Loaded { tree, applied, snapshot } = loaded;
         let (last, membership) = position_of(&applied).map_err(|error| failed(error.to_string()))?;
-        let pairs = tree.pairs();
+        let pairs = tree.pairs().map_err(|error| failed(error.to_string()))?;
         let restored =
             tokio::task::spawn_blocking(move || restore(&mut *machine, pairs, last).map(|()| machine));
         let machine = match restored.await {
@@ -136,8 +139,7 @@ impl NodeInner {
             group,
             disk: self.disk.clone(),
             dir: self.raft_dir.clone(),
-            tree,
-            applied,
+            tree: KeptTree::new(tree, self.disk.clone(), applied),
             snapshot,
             snapshot_after: Amount {
                 bytes: self.config.snapshot_bytes,

@@ -14,10 +14,23 @@ const SECTOR: usize = 512;
 pub(crate) enum Fault {
     /// This and every later operation fails, as if the power had gone.
     PowerLoss,
-    /// No room: half of the write is done, and it fails. Later ones fail, too.
+    /// No room: half of the write is done, and it fails. Later ones fail, too, and nobody waits for room.
     Full,
+    /// No room for so many operations, and then there is some.
+    FullFor(u64),
     /// A flush fails; what it should have flushed may be gone.
     FlushFails,
+}
+
+impl Fault {
+    /// Operations that it hits.
+    fn lasts(self) -> u64 {
+        match self {
+            Fault::PowerLoss | Fault::Full => u64::MAX,
+            Fault::FullFor(operations) => operations,
+            Fault::FlushFails => 1,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -136,7 +149,7 @@ impl SimDisk {
         let now = inner.operations;
         inner.operations += 1;
         match inner.fault {
-            Some((at, fault)) if now == at || (now > at && fault != Fault::FlushFails) => {
+            Some((at, fault)) if now >= at && now - at < fault.lasts() => {
                 inner.tripped = true;
                 Err(fault)
             }
@@ -155,7 +168,7 @@ impl SimDisk {
 fn error_of(fault: Fault) -> io::Error {
     match fault {
         Fault::PowerLoss => io::Error::other("the power is gone"),
-        Fault::Full => io::Error::from(io::ErrorKind::StorageFull),
+        Fault::Full | Fault::FullFor(_) => io::Error::from(io::ErrorKind::StorageFull),
         Fault::FlushFails => io::Error::other("flush failed"),
     }
 }
@@ -205,6 +218,22 @@ impl Disk for SimDisk {
             inner.durable_names = inner.names.clone();
             Ok(())
         })
+    }
+
+    fn again_with_room(&self, act: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
+        let is_passing = |fault| matches!(fault, Some((_, Fault::FullFor(_))));
+        loop {
+            match act() {
+                Err(error)
+                    if error.kind() == io::ErrorKind::StorageFull
+                        && is_passing(self.inner.lock().unwrap().fault) => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn before_foreign_write(&self) -> io::Result<()> {
+        self.change(|_| Ok(()))
     }
 }
 

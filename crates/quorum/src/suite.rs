@@ -4,7 +4,7 @@ use crate::disk::RealDisk;
 use crate::id::GroupId;
 use crate::log_store::{LogStore, QUEUED_KIB};
 use crate::machine::{Changes, StateMachine};
-use crate::state::{Amount, Applier, Keeper, KeeperSetup, StateStore};
+use crate::state::{Amount, Applier, Keeper, KeeperSetup, KeptTree, StateStore};
 use crate::types::Types;
 use crate::wal::Wal;
 use bytes::Bytes;
@@ -36,14 +36,14 @@ impl StoreBuilder<Types, LogStore, Applier, TempDir> for Builder {
         let disk = Arc::new(RealDisk::default());
         let group = GroupId::CLUSTER;
         let (wal, _) = Wal::open(disk.clone(), dir.path(), 4096).unwrap();
-        let (state, _) = StateStore::open(&dir.path().join("state"), wal.identity(), 1 << 20).unwrap();
+        let (state, _) =
+            StateStore::open(disk.clone(), &dir.path().join("state"), wal.identity(), 1 << 20).unwrap();
         let (tree, applied) = state.group(group).unwrap();
         let keeper = Keeper::spawn(KeeperSetup {
             group,
-            disk,
+            disk: disk.clone(),
             dir: dir.path().to_owned(),
-            tree,
-            applied,
+            tree: KeptTree::new(tree, disk, applied),
             snapshot: None,
             snapshot_after: Amount { bytes: u64::MAX, entries: u64::MAX },
         });

@@ -1,7 +1,7 @@
 //! The thread that keeps a group's applied state on disk: batches into sled, snapshots into files.
 
+use super::kept::KeptTree;
 use super::snapshot::SnapshotFile;
-use super::store::GroupTree;
 use crate::convert::{log_id_to, meta_to, stored_membership_from};
 use crate::disk::Disk;
 use crate::id::GroupId;
@@ -67,8 +67,7 @@ pub(crate) struct KeeperSetup {
     pub disk: Arc<dyn Disk>,
     /// Directory of the snapshot files.
     pub dir: PathBuf,
-    pub tree: GroupTree,
-    pub applied: Applied,
+    pub tree: KeptTree,
     pub snapshot: Option<SnapshotFile>,
     /// A snapshot is due when either is reached since the last one.
     pub snapshot_after: Amount,
@@ -239,17 +238,19 @@ impl Worker {
                 }
             }
         }
-        for batch in &batches {
+        let mut applied = self.setup.tree.applied().clone();
+        let mut changes = Vec::new();
+        for batch in batches {
             self.since.entries += batch.entries;
             self.since.bytes += batch.bytes;
-            self.setup.applied.last = Some(log_id_to(&batch.last));
+            applied.last = Some(log_id_to(&batch.last));
             if let Some(meta) = &batch.membership {
                 let meta = meta_to(meta);
-                (self.setup.applied.membership_at, self.setup.applied.membership) =
-                    (meta.membership_at, meta.membership);
+                (applied.membership_at, applied.membership) = (meta.membership_at, meta.membership);
             }
+            changes.extend(batch.changes);
         }
-        self.setup.tree.store(batches.iter().flat_map(|batch| &batch.changes), &self.setup.applied)?;
+        self.setup.tree.store(changes, applied)?;
         self.dirty = true;
         let due_at = self.setup.snapshot_after;
         let due = self.since.entries >= due_at.entries || self.since.bytes >= due_at.bytes;
@@ -258,13 +259,13 @@ impl Worker {
     }
 
     fn write_snapshot(&mut self) -> io::Result<SnapshotFile> {
-        let applied = self.setup.applied.clone();
+        let applied = self.setup.tree.applied().clone();
         let meta = SnapshotMeta {
             last_log_id: applied.last.map(crate::convert::log_id_from),
             last_membership: stored_membership_from(applied.membership_at, applied.membership)?,
         };
-        let setup = &self.setup;
-        let snapshot = SnapshotFile::write(&*setup.disk, &setup.dir, setup.group, meta, setup.tree.pairs())?;
+        let KeeperSetup { tree, disk, dir, group, .. } = &mut self.setup;
+        let snapshot = tree.read(|pairs| SnapshotFile::write(&**disk, dir, *group, meta.clone(), pairs))?;
         self.adopt(snapshot.clone());
         Ok(snapshot)
     }
@@ -275,8 +276,7 @@ impl Worker {
         let meta = meta_to(&snapshot.meta);
         let applied =
             Applied { last: meta.last, membership_at: meta.membership_at, membership: meta.membership };
-        setup.tree.replace(snapshot.pairs()?, &applied)?;
-        setup.applied = applied;
+        setup.tree.replace(|| snapshot.pairs(), applied)?;
         self.adopt(snapshot.clone());
         Ok(snapshot)
     }

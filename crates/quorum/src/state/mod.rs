@@ -8,6 +8,7 @@
 
 mod applier;
 mod keeper;
+mod kept;
 mod snapshot;
 mod store;
 #[cfg(test)]
@@ -15,5 +16,6 @@ mod tests;
 
 pub(crate) use applier::{Applier, restore};
 pub(crate) use keeper::{Amount, Keeper, KeeperSetup};
+pub(crate) use kept::KeptTree;
 pub(crate) use snapshot::{IncomingSnapshot, SnapshotFile};
 pub(crate) use store::{GroupTree, StateStore};

@@ -56,7 +56,7 @@ impl Writer {
                     let kept = state.segments.split_off(&keep_from);
                     expired.extend(std::mem::replace(&mut state.segments, kept).into_keys());
                 }
-                // A flush that failed once is never repeated: the kernel may have dropped the
+                // A flush that failed once is never simply repeated: the kernel may have dropped the
                 // pages and report success the next time.
                 Err(error) if state.failed.is_none() => {
                     tracing::error!(dir = %self.shared.dir.display(), %error, "raft log cannot be written, stopping");
@@ -82,10 +82,14 @@ impl Writer {
                 self.create(&chunk)?;
                 continue;
             }
-            let file = self.current(chunk.segment)?;
-            file.write_at(chunk.start, &chunk.bytes)?;
             debug_assert!(nth == 0 || count == 1, "only the first chunk continues a segment");
-            file.sync()?;
+            let file = self.current(chunk.segment)?;
+            // A flush that finds no room may have dropped pages: they are written again before the next one. The
+            // chunk is all that was not durable before.
+            self.shared.disk.again_with_room(&mut || {
+                file.write_at(chunk.start, &chunk.bytes)?;
+                file.sync()
+            })?;
         }
         Ok(())
     }
@@ -96,11 +100,17 @@ impl Writer {
         let shared = &self.shared;
         let path = shared.path(chunk.segment);
         let temporary = path.with_extension("new");
-        let file = shared.disk.create(&temporary)?;
-        file.write_at(0, &chunk.bytes)?;
-        file.sync()?;
-        shared.disk.rename(&temporary, &path)?;
-        shared.disk.sync_dir(&shared.dir)?;
+        let mut created = None;
+        shared.disk.again_with_room(&mut || {
+            let file = shared.disk.create(&temporary)?;
+            file.write_at(0, &chunk.bytes)?;
+            file.sync()?;
+            created = Some(file);
+            Ok(())
+        })?;
+        let file = created.expect("created, or failed");
+        shared.disk.again_with_room(&mut || shared.disk.rename(&temporary, &path))?;
+        shared.disk.again_with_room(&mut || shared.disk.sync_dir(&shared.dir))?;
         shared.lock().segments.insert(chunk.segment, Some(file.clone()));
         self.file = Some((chunk.segment, file));
         shared.newest.send_replace(chunk.segment);
