@@ -26,6 +26,7 @@ CLASSES = {
     "kafka-cluster": ("kafka.tools.ClusterTool", "org.apache.kafka.tools.ClusterTool"),
     "kafka-features": ("kafka.admin.FeatureCommand", "org.apache.kafka.tools.FeatureCommand"),
     "kafka-metadata-quorum": (None, "org.apache.kafka.tools.MetadataQuorumCommand"),
+    "kafka-streams-application-reset": ("kafka.tools.StreamsResetter", "org.apache.kafka.tools.StreamsResetter"),
     "kafka-groups": (None, "org.apache.kafka.tools.GroupsCommand"),
     "kafka-acls": ("kafka.admin.AclCommand", "org.apache.kafka.tools.AclCommand"),
     "kafka-transactions": (None, "org.apache.kafka.tools.TransactionsCommand"),
