@@ -141,7 +141,7 @@ class Cluster:
         self.wait_all_alive()
 
     def wait_all_alive(self, patience=60):
-        """Until no broker is fenced. Metadata goes on naming one that died for a minute."""
+        """Until no broker is fenced. Metadata goes on naming one that died for some seconds."""
 
         def fenced():
             answer = self.ask("DescribeCluster", 0, patience=5.0, include_cluster_authorized_operations=False)

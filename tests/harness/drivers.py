@@ -12,7 +12,6 @@ import time
 from harness.broker import CACHE, REPO
 
 PYTHON = REPO / "tests/clients/python"
-JARS = f"{CACHE}/java-driver:{CACHE}/kafka-4.3.1/libs/*"
 
 
 class Driver:
@@ -119,25 +118,33 @@ def python(environment, script):
 NO_ADMIN = ("create", "configs", "alter", "delete")
 NO_TRANSACTIONS = ("transform", "transact")
 
+
+def java(version):
+    """One program for all versions of Apache's client."""
+    jars = f"{CACHE}/java-driver:{CACHE}/kafka-{version}/libs/*"
+    return ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", jars, "Driver"]
+
+
 DRIVERS = [
     Driver("kafka-python-2.0.2", python("venv-old", "kafka_python.py"), NO_TRANSACTIONS),
     Driver("kafka-python", python("venv-current", "kafka_python.py")),
     Driver("confluent-kafka", python("venv-current", "confluent.py")),
-    Driver("aiokafka", python("venv-current", "aiokafka_driver.py"), ("load", "transact")),
+    Driver("aiokafka", python("venv-current", "aiokafka_driver.py"), ("load",)),
     Driver("kcat", python("venv-current", "kcat.py"), (*NO_ADMIN, *NO_TRANSACTIONS), reports="nothing", sends_timestamps=False),
     Driver(
         "kafkajs",
         ["node", REPO / "tests/clients/kafkajs/driver.js"],
-        NO_TRANSACTIONS,
         environment={"NODE_PATH": str(CACHE / "kafkajs/node_modules")},
         reports="base",
     ),
-    Driver("rdkafka", [CACHE / "rdkafka/rdkafka-suite"], NO_TRANSACTIONS),
-    Driver("franz-go", [CACHE / "go-driver", "franz-go"], NO_TRANSACTIONS),
-    Driver("sarama", [CACHE / "go-driver", "sarama"], NO_TRANSACTIONS),
-    Driver("java", ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", JARS, "Driver"]),
+    Driver("rdkafka", [CACHE / "rdkafka/rdkafka-suite"]),
+    Driver("franz-go", [CACHE / "go-driver", "franz-go"]),
+    Driver("sarama", [CACHE / "go-driver", "sarama"]),
+    Driver("java", java("4.3.1")),
 ]
-BY_NAME = {driver.name: driver for driver in DRIVERS}
+# Of these only the transactions are of interest: the first protocol, before and after KIP-447.
+OLD_JAVA = [Driver(f"java-{version}", java(version)) for version in ("2.8.0", "3.7.2")]
+BY_NAME = {driver.name: driver for driver in [*DRIVERS, *OLD_JAVA]}
 
 # Makes topics and records for tests that are about something else.
 NEUTRAL = BY_NAME["confluent-kafka"]

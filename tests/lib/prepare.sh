@@ -67,7 +67,7 @@ build_java() {
 
 prepare_java() {
     command -v javac >/dev/null && command -v mvn >/dev/null || return 2
-    kafka_libs 4.3.1 >/dev/null && kafka_libs 2.8.0 >/dev/null &&
+    kafka_libs 4.3.1 >/dev/null && kafka_libs 2.8.0 >/dev/null && kafka_libs 3.7.2 >/dev/null &&
         stamped java "$repo"/tests/clients/java/*.java -- build_java
 }
 

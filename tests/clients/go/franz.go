@@ -11,6 +11,8 @@ import (
 )
 
 var franz = commands{
+	"transform": franzTransform,
+	"transact":  franzTransact,
 	"create": func(a []string) error {
 		client, err := kgo.NewClient(kgo.SeedBrokers(a[0]))
 		if err != nil {

@@ -44,6 +44,8 @@ func withClient(bootstrap string, ask func(sarama.Client) error) error {
 }
 
 var saramaCommands = commands{
+	"transform": saramaTransform,
+	"transact":  saramaTransact,
 	"create": func(a []string) error {
 		return withAdmin(a[0], func(admin sarama.ClusterAdmin) error {
 			detail := sarama.TopicDetail{NumPartitions: int32(number(a[2])), ReplicationFactor: 1, ConfigEntries: pairs(a[3:])}

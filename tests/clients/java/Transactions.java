@@ -14,7 +14,6 @@ import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
-import org.apache.kafka.common.errors.ApplicationRecoverableException;
 import org.apache.kafka.common.errors.AuthorizationException;
 import org.apache.kafka.common.errors.InvalidProducerEpochException;
 import org.apache.kafka.common.errors.OutOfOrderSequenceException;
@@ -46,9 +45,12 @@ class Transactions {
 
     /** Whether the producer may go on after an abort, as the documentation of KafkaProducer has it. */
     static boolean abortable(KafkaException failure) {
+        for (Class<?> type = failure.getClass(); type != null; type = type.getSuperclass()) {
+            // By name: Java's old client has it not.
+            if (type.getSimpleName().equals("ApplicationRecoverableException")) return false;
+        }
         return !(failure instanceof ProducerFencedException || failure instanceof OutOfOrderSequenceException
-            || failure instanceof AuthorizationException || failure instanceof ApplicationRecoverableException
-            || failure instanceof InvalidProducerEpochException);
+            || failure instanceof AuthorizationException || failure instanceof InvalidProducerEpochException);
     }
 
     static void transform(String[] a) {

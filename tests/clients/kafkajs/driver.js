@@ -18,7 +18,7 @@ CompressionCodecs[CompressionTypes.ZSTD] = () => ({
 })
 
 const say = (fields) => process.stdout.write(JSON.stringify(fields) + '\n')
-const client = (bootstrap) => new Kafka({ clientId: 'suite', brokers: [bootstrap], logLevel: logLevel.NOTHING })
+const client = (bootstrap) => new Kafka({ clientId: 'suite', brokers: bootstrap.split(','), logLevel: logLevel.NOTHING })
 
 async function withAdmin(bootstrap, ask) {
   const admin = client(bootstrap).admin()
@@ -27,6 +27,24 @@ async function withAdmin(bootstrap, ask) {
     return await ask(admin)
   } finally {
     await admin.disconnect()
+  }
+}
+
+// One broker that died is asked again more often than kafkajs would by itself; what hangs is left after five seconds.
+function transactional(bootstrap, transactionalId) {
+  const settings = { clientId: 'suite', brokers: bootstrap.split(','), logLevel: logLevel.NOTHING, requestTimeout: 5000 }
+  const kafka = new Kafka({ ...settings, retry: { initialRetryTime: 50, maxRetryTime: 1000, retries: 15 } })
+  return [kafka, kafka.producer({ transactionalId, idempotent: true, maxInFlightRequests: 1, transactionTimeout: 10000 })]
+}
+
+/** After a commit that failed, kafkajs can neither commit nor abort: the outcome is unknown and the producer of no more use. */
+class Unknown extends Error {}
+
+async function commit(transaction) {
+  try {
+    await transaction.commit()
+  } catch (failure) {
+    throw new Unknown(`${failure.name}: ${failure.message}`)
   }
 }
 
@@ -100,6 +118,85 @@ const commands = {
       },
     })
     await new Promise(() => {})
+  },
+
+  async transform(bootstrap, source, sink, groupId, id, abortEvery) {
+    const [kafka, producer] = transactional(bootstrap, id)
+    await producer.connect()
+    // Only the first transaction asks for a producer id, which ends what a predecessor left open: before the offsets are read.
+    await (await producer.transaction()).abort()
+    const consumer = kafka.consumer({ groupId, sessionTimeout: 6000, heartbeatInterval: 500, rebalanceTimeout: 6000 })
+    await consumer.connect()
+    await consumer.subscribe({ topic: source, fromBeginning: true })
+    let number = 0
+    const fatal = new Promise((_, fail) => {
+      // kafkajs joins again by itself after what it holds for retriable.
+      consumer.on(consumer.events.CRASH, ({ payload }) => payload.restart || fail(payload.error))
+      const eachBatch = async ({ batch, resolveOffset, isRunning, isStale }) => {
+        for (let from = 0; from < batch.messages.length && isRunning() && !isStale(); ) {
+          const messages = batch.messages.slice(from, from + 50)
+          const following = String(Number(messages[messages.length - 1].offset) + 1)
+          number += 1
+          let transaction
+          try {
+            transaction = await producer.transaction()
+            const values = messages.map(({ value }) => ({ partition: batch.partition, value }))
+            await transaction.send({ topic: sink, messages: values })
+            const topics = [{ topic: source, partitions: [{ partition: batch.partition, offset: following }] }]
+            await transaction.sendOffsets({ consumerGroupId: groupId, topics })
+            if (number % Number(abortEvery) === 0) throw new Error('on purpose')
+            await commit(transaction)
+            from += messages.length
+            resolveOffset(messages[messages.length - 1].offset)
+            say({ committed: messages.length })
+          } catch (failure) {
+            if (failure instanceof Unknown || !transaction) return fail(failure)
+            // A failed abort leaves the producer of no more use.
+            await transaction.abort().catch(fail)
+            say({ aborted: messages.length, why: `${failure.name}: ${failure.message}` })
+          }
+        }
+      }
+      consumer.run({ autoCommit: false, eachBatchAutoResolve: false, eachBatch }).catch(fail)
+    })
+    await fatal
+  },
+
+  async transact(bootstrap, topic, partitions, id, first, everyMs, abortEvery) {
+    let ended = false
+    process.stdin.on('end', () => (ended = true)).resume()
+    const [, producer] = transactional(bootstrap, id)
+    await producer.connect()
+    const now = () => Number(process.hrtime.bigint() / 1000n)
+    for (let number = Number(first); !ended; number += 1) {
+      const chosen = [...Array(Number(partitions)).keys()].filter((p) => (number + p) % 3 > 0)
+      const began = now()
+      const tell = (outcome, why) => say({ transaction: number, outcome, began, ended: now(), partitions: chosen, why: why && `${why}` })
+      const transaction = await producer.transaction()
+      let why
+      try {
+        // One partition per call: kafkajs remembers which brokers have answered a call, and when a leader moves among them while it
+        // tries again, it leaves that partition out or sends it twice.
+        for (const partition of chosen) await transaction.send({ topic, messages: [{ partition, value: `${id}/${number}` }] })
+        if (number % Number(abortEvery)) {
+          await commit(transaction)
+          tell('committed')
+          continue
+        }
+      } catch (failure) {
+        if (failure instanceof Unknown) {
+          tell('unknown', failure)
+          throw failure
+        }
+        why = failure
+      }
+      try {
+        await transaction.abort()
+      } finally {
+        tell('aborted', why)
+      }
+      await new Promise((done) => setTimeout(done, Number(everyMs)))
+    }
   },
 
   async offsets(bootstrap, topic, timestamp) {

@@ -7,7 +7,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import CommitFailedError, IllegalGenerationError, KafkaError, ProducerFenced, RebalanceInProgressError, for_code
 
-from common import main, record, say, say_record
+from common import main, record, say, say_record, transactions
 
 
 def with_admin(bootstrap, ask):
@@ -157,6 +157,40 @@ def transform(bootstrap, source, sink, group, transactional_id, abort_every):
     asyncio.run(run())
 
 
+def transact(bootstrap, topic, partitions, transactional_id, first, every_ms, abort_every):
+    """aiokafka is asynchronous, the loop that all Python drivers share is not: each step runs to its end."""
+    loop = asyncio.new_event_loop()
+    at_once = loop.run_until_complete
+
+    async def made():
+        settings = {"transactional_id": transactional_id, "transaction_timeout_ms": 10_000, "request_timeout_ms": 10_000}
+        producer = AIOKafkaProducer(bootstrap_servers=bootstrap, **settings)
+        await producer.start()
+        return producer
+
+    producer = at_once(made())
+
+    async def write(number, chosen):
+        await producer.begin_transaction()
+        value = b"%s/%d" % (transactional_id.encode(), number)
+        sent = [await producer.send(topic, value, partition=partition) for partition in chosen]
+        await asyncio.gather(*sent)
+
+    def send(number, chosen):
+        at_once(write(number, chosen))
+
+    def commit():
+        at_once(producer.commit_transaction())
+
+    def abort():
+        at_once(producer.abort_transaction())
+
+    def abortable(failure):
+        return isinstance(failure, KafkaError) and not isinstance(failure, ProducerFenced)
+
+    transactions(partitions, first, every_ms, abort_every, send, commit, abort, abortable)
+
+
 def offsets(bootstrap, topic, timestamp):
     async def run():
         consumer, partitions = await assigned_consumer(bootstrap, topic)
@@ -192,4 +226,4 @@ def delete(bootstrap, topic):
 
 
 if __name__ == "__main__":
-    main({f.__name__: f for f in (create, produce, consume, member, transform, offsets, configs, alter, delete)})
+    main({f.__name__: f for f in (create, produce, consume, member, transform, transact, offsets, configs, alter, delete)})

@@ -3,6 +3,7 @@
 mod admin;
 mod consume;
 mod produce;
+mod transactions;
 
 use serde_json::{json, Value};
 
@@ -21,6 +22,12 @@ async fn main() {
         }
         ["consume", bootstrap, topic, count] => consume::consume(bootstrap, topic, count),
         ["member", bootstrap, topic, group] => consume::member(bootstrap, topic, group),
+        ["transform", bootstrap, source, sink, group, id, abort_every] => {
+            transactions::transform(bootstrap, source, sink, group, id, abort_every)
+        }
+        ["transact", bootstrap, topic, partitions, id, first, every_ms, abort_every] => {
+            transactions::transact(bootstrap, topic, [partitions, id, first, every_ms, abort_every])
+        }
         ["offsets", bootstrap, topic, timestamp] => consume::offsets(bootstrap, topic, timestamp),
         ["configs", bootstrap, topic] => admin::configs(bootstrap, topic).await,
         ["alter", bootstrap, topic, setting] => admin::alter(bootstrap, topic, setting).await,
