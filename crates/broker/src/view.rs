@@ -12,19 +12,23 @@ use milena_metadata::{Broker, BrokerId, Endpoint, Image, Topic};
 use milena_wire::Uuid;
 use tokio::sync::watch;
 
-/// How long clients are still told of a broker that died or is silent, though it leads nothing any more.
+/// How long clients are still told of a broker that died, is silent or said good-bye, though it leads nothing any more: about
+/// as long as Apache's brokers take to notice a death (`broker.session.timeout.ms`). Clients rely on both ends of it.
 ///
-/// Apache's brokers find out after nine seconds, and clients rely on it: librdkafka 2.12 closes what it has with a broker
-/// that is no longer named. Requests under way there come to nothing at once, and an idempotent producer repeats them
-/// under a new epoch, whether they were written or not; requests to that coordinator wait for a connection that is
-/// never made again. A minute is its patience with a request.
-const NAMED_AFTER_DEATH: Duration = Duration::from_secs(60);
+/// Not less: librdkafka 2.12 closes what it has with a broker that is no longer named. Requests under way there come to
+/// nothing at once, and an idempotent producer repeats them under a new epoch, whether they were written or not; requests to
+/// that coordinator wait for a connection that is never made again, also when it is back a moment later: after each step of a
+/// rolling restart a transactional loop stood still, its offsets on their way to such a coordinator.
+///
+/// Not more: sarama's members of a group go on asking the coordinator that they remember until it is no longer named, and
+/// what chooses any broker to ask (franz-go, kafkajs) waits for one that hangs.
+const NAMED_AFTER_DEATH: Duration = Duration::from_secs(9);
 
 /// The newest applied image.
 pub(crate) struct View {
     image: ArcSwap<Image>,
     index: watch::Sender<u64>,
-    /// Since when brokers are fenced that did not say good-bye.
+    /// Since when brokers are fenced that were not.
     lost: Mutex<BTreeMap<BrokerId, Instant>>,
 }
 
@@ -62,7 +66,7 @@ impl View {
         let mut lost = self.lost.lock().expect("no panic while the lock is held");
         lost.retain(|id, _| image.broker(*id).is_some_and(|broker| broker.fenced));
         for broker in image.brokers().filter(|broker| broker.fenced) {
-            if before.broker(broker.id).is_some_and(|before| before.is_active()) {
+            if before.broker(broker.id).is_some_and(|before| !before.fenced) {
                 lost.insert(broker.id, Instant::now());
             }
         }
