@@ -233,6 +233,28 @@ STEPS = [
     step("kafka-reassign-partitions", "--verify --list"),
     step("kafka-reassign-partitions", "--execute"),
     step("kafka-reassign-partitions", "--list --throttle 5"),
+    # kafka-groups
+    step("kafka-groups", "--list", unordered=True),
+    step("kafka-groups", "--list --consumer", unordered=True),
+    step("kafka-groups", "--list --group-type classic", unordered=True),
+    step("kafka-groups", "--list --protocol nothing"),
+    step("kafka-groups", "--list --group-type bogus"),
+    step("kafka-groups", ""),
+    step("kafka-groups", "--list", connects=False),
+    # kafka-log-dirs
+    step("kafka-log-dirs", "--describe --topic-list {}-lines"),
+    step("kafka-log-dirs", "--describe --topic-list nothing --broker-list 1"),
+    step("kafka-log-dirs", "--describe --broker-list 1,9"),
+    step("kafka-log-dirs", "--describe --broker-list one"),
+    step("kafka-log-dirs", ""),
+    step("kafka-log-dirs", "--describe", connects=False),
+    # kafka-delete-records
+    step("kafka-delete-records", "--offset-json-file {folder}/{}-offsets.json", unordered=True),
+    step("kafka-delete-records", "--offset-json-file {folder}/{}-twice.json"),
+    step("kafka-delete-records", "--offset-json-file {folder}/{}-version.json"),
+    step("kafka-delete-records", "--offset-json-file {folder}/nothing.json"),
+    step("kafka-delete-records", ""),
+    offsets("--topic {}-lines --time earliest"),
     # the end
     topics("--delete --topic {}-one"),
     topics("--delete --topic {}-one"),

@@ -30,6 +30,7 @@ CLASSES = {
     "kafka-groups": (None, "org.apache.kafka.tools.GroupsCommand"),
     "kafka-acls": ("kafka.admin.AclCommand", "org.apache.kafka.tools.AclCommand"),
     "kafka-transactions": (None, "org.apache.kafka.tools.TransactionsCommand"),
+    "kafka-groups": (None, "org.apache.kafka.tools.GroupsCommand"),
     "kafka-storage": (None, "kafka.tools.StorageTool"),
 }
 VERSIONS = ("2.8.0", "4.3.1")

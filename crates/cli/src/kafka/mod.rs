@@ -11,16 +11,21 @@ mod configs;
 mod console_consumer;
 mod console_producer;
 mod consumer_groups;
+mod delete_records;
 mod describe_groups;
 mod describe_topics;
 mod exception;
 mod get_offsets;
+mod groups;
 mod java;
 mod leader_election;
 mod line_reader;
+mod log_dirs;
 mod message_formatter;
 mod metadata_quorum;
 mod options;
+mod producer_perf_test;
+mod producer_properties;
 mod reassign_partitions;
 mod reassignment_file;
 mod reset_offsets;
@@ -58,6 +63,10 @@ const TOOLS: &[Tool] = &[
     Tool { name: "kafka-cluster", main: cluster_tool::main },
     Tool { name: "kafka-metadata-quorum", main: metadata_quorum::main },
     Tool { name: "kafka-transactions", main: transactions::main },
+    Tool { name: "kafka-groups", main: groups::main },
+    Tool { name: "kafka-delete-records", main: delete_records::main },
+    Tool { name: "kafka-log-dirs", main: log_dirs::main },
+    Tool { name: "kafka-producer-perf-test", main: producer_perf_test::main },
     Tool { name: "kafka-storage", main: storage::main },
     Tool { name: "kafka-server-start", main: server_start::main },
     Tool { name: "kafka-server-stop", main: server_stop::main },

@@ -42,6 +42,11 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// The partition that the record is for. Records of one partition are acknowledged in the order in which they were sent.
+    pub fn partition(&self) -> i32 {
+        self.partition
+    }
+
     /// Waits until the broker has acknowledged the record, or it failed for good.
     pub async fn wait(&self) -> Result<Delivered, Error> {
         loop {
