@@ -6,6 +6,7 @@ they talk to, and were written against Apache Kafka first.
 
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -18,14 +19,18 @@ START_PATIENCE = 60.0
 
 
 def free_port(count):
-    """The first of `count` adjacent loopback ports that were free a moment ago (Kafka's controller takes the second)."""
+    """The first of `count` adjacent loopback ports that were free a moment ago (Kafka's controller takes the second).
+
+    They are below those that systems give to outgoing connections: one of these would keep a killed broker from its port.
+    """
     while True:
+        first = random.randrange(11_000, 32_000)
         sockets = [socket.socket() for _ in range(count)]
         try:
             for offset, each in enumerate(sockets):
-                each.bind(("127.0.0.1", 0 if offset == 0 else sockets[0].getsockname()[1] + offset))
-            return sockets[0].getsockname()[1]
-        except (OSError, OverflowError):
+                each.bind(("127.0.0.1", first + offset))
+            return first
+        except OSError:
             continue
         finally:
             for each in sockets:

@@ -4,6 +4,7 @@ Kafka Streams and Kafka Connect, Apache's verifiable and performance tools. Each
 """
 
 import collections
+import json
 import threading
 import time
 
@@ -326,6 +327,24 @@ def test_performance_tool_in_transactions(cluster):
     assert "5000 records sent" in out, out
     records = read(cluster.bootstrap, "performance", 3, lambda records: len(records) >= 5000)
     assert len(records) == 5000
+
+
+def test_partitions_are_moved_with_a_throttle_and_it_is_taken_away(cluster):
+    """kafka-reassign-partitions, as Cruise Control does it too: the plan, the throttles, the end, and nothing left behind."""
+    cluster.create("moved", assignment=[[1, 2], [2, 3]])
+    at = ["--bootstrap-server", cluster.bootstrap]
+    plan = cluster.directory / "plan.json"
+    wanted = {0: [3, 1], 1: [1, 2, 3]}
+    moves = [{"topic": "moved", "partition": p, "replicas": replicas} for p, replicas in wanted.items()]
+    plan.write_text(json.dumps({"version": 1, "partitions": moves}))
+    out = TOOLS.run("kafka-reassign-partitions", *at, "--execute", "--reassignment-json-file", plan, "--throttle", "1000000")
+    assert "Successfully started partition reassignments for moved-0,moved-1" in out, out
+    until(lambda: {p: it["replica_nodes"] for p, it in cluster.partitions("moved").items()} == wanted, 30, lambda: str(cluster.partitions("moved")))
+    out = TOOLS.run("kafka-reassign-partitions", *at, "--verify", "--reassignment-json-file", plan)
+    assert "Reassignment of partition moved-0 is completed." in out and "Reassignment of partition moved-1 is completed." in out, out
+    assert "Clearing broker-level throttles on brokers 1,2,3" in out and "Clearing topic-level throttles on topic moved" in out, out
+    left = TOOLS.run("kafka-configs", *at, "--describe", "--topic", "moved") + TOOLS.run("kafka-configs", *at, "--describe", "--broker", "1")
+    assert "throttled" not in left, left
 
 
 def test_groups_and_access_rules_are_asked_of_every_broker(cluster):
