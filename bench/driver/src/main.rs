@@ -8,10 +8,11 @@
 //! driver end-to-end BOOTSTRAP TOPIC [KEY=VALUE]...   the same, measured at a consumer of the same process
 //! driver commits    BOOTSTRAP TOPIC [KEY=VALUE]...   offset commits, each of one partition
 //! driver transactions BOOTSTRAP TOPIC [KEY=VALUE]... librdkafka, transactions as full as they get
+//! driver ready-made-transactions BOOTSTRAP TOPIC [KEY=VALUE]... the same with batches made beforehand
 //! ```
 //! Keys: `size`, `codec`, `count`, `keys` (different ones; none if 0), `acks`, `producers` (librdkafka instances at once), `batch` (bytes), `rate` (a second),
 //! `seconds`, `connections`, `every` (milliseconds of a transaction, 0 for none), `records` (in a transaction at most),
-//! `idempotence`, `linger`, `isolation`. Each command prints one JSON object.
+//! `idempotence`, `linger`, `isolation`, `protocol` (2, or 1 for that of older clients). Each command prints one JSON object.
 
 mod commits;
 mod connection;
@@ -20,6 +21,7 @@ mod load;
 mod options;
 mod paced;
 mod ready_made;
+mod ready_made_transactions;
 mod transactions;
 
 use options::Options;
@@ -52,6 +54,7 @@ fn run(words: &[&str]) -> Outcome {
         "end-to-end" => paced::end_to_end(bootstrap, topic, &options),
         "commits" => commits::commit(bootstrap, topic, &options),
         "transactions" => transactions::transact(bootstrap, topic, &options),
+        "ready-made-transactions" => ready_made_transactions::transact(bootstrap, topic, &options),
         _ => Err(format!("{command}: no such command").into()),
     }
 }

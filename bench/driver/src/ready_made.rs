@@ -19,10 +19,15 @@ const VERSION: i16 = 7;
 /// Requests under way on a connection: what Java's producer has (`max.in.flight.requests.per.connection`).
 const IN_FLIGHT: usize = 5;
 
+/// The time that records are given.
+pub fn unix_ms() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |it| it.as_millis() as i64)
+}
+
 /// A batch of about `bytes` before compression, and the number of its records.
 fn batch(codec: Compression, size: usize, bytes: usize) -> (Bytes, usize) {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = now.map_or(0, |it| it.as_millis() as i64);
+    let now = unix_ms();
     let mut builder = BatchBuilder::new(codec);
     for payload in payloads(size).iter().cycle() {
         builder.push(now, None, Some(payload), &[]);
