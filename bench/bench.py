@@ -28,19 +28,26 @@ def main():
     parser.add_argument("--quick", action="store_true", help="one round of each, less data")
     parser.add_argument("--cluster", action="store_true", help="three brokers on each side instead of one, replication factor 3, acks=all")
     parser.add_argument("--transactions", action="store_true", help="one broker on each side: transactions, the cleaner, many producer ids")
-    parser.add_argument("--only", help="only measures whose name begins so: start, idle, produce, 'produce 1024 none', latency, end to end, commits, flush; transactions, cleaner, producer ids")
+    parser.add_argument("--all", action="store_true", help="one broker, then three, then transactions")
+    parser.add_argument("--only", help="only measures whose name begins so: start, idle, produce, 'produce 1024 none', latency, end to end, commits, flush; replication; transactions, ready-made, cleaner, producer ids")
     parser.add_argument("--out", default=str(REPO / "target/bench.json"))
     arguments = parser.parse_args()
     bench = Bench(arguments.driver, arguments)
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="milena-bench-"))
+    if arguments.all:
+        parts = (single, cluster, transactions)
+    else:
+        parts = (cluster if arguments.cluster else transactions if arguments.transactions else single,)
     bench.head()
-    try:
-        (cluster if arguments.cluster else transactions if arguments.transactions else single).run(bench, folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    for part in parts:
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="milena-bench-"))
+        bench.say(f"{part.__doc__} Load average {os.getloadavg()[0]:.1f}.")
+        try:
+            part.run(bench, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     out = pathlib.Path(arguments.out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    machine = {"cores": os.cpu_count(), "kernel": os.uname().release, "seconds_since_epoch": int(time.time())}
+    machine = {"load_average": os.getloadavg(), "cores": os.cpu_count(), "kernel": os.uname().release, "seconds_since_epoch": int(time.time())}
     out.write_text(json.dumps({"machine": machine, "rounds": bench.rounds, "rows": bench.rows}, indent=1))
     print(f"written to {out}")
 

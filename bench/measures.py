@@ -8,13 +8,19 @@ import time
 from harness.broker import REPO
 from host import back_memory, cpu_seconds
 from resource import RUSAGE_CHILDREN, getrusage
-from table import TARGETS
+from table import AIMS, TARGETS
 
 GIB = float(1 << 30)
 
 
-def produce_as_much_as_goes(bench, sides, size, codec, *, command, label, partitions, replicas=1, also_consume=False, **options):
-    """Throughput, and the cores that the brokers and the client kept busy meanwhile: who is at the machine's limit is the limit."""
+def produce_as_much_as_goes(bench, sides, size, codec, *, command, label, partitions, replicas=1, also_consume=False, aims=None, **options):
+    """Throughput, and the cores that the brokers and the client kept busy meanwhile: who is at the machine's limit is the limit.
+
+    `aims`: what Milena's throughput and CPU are to reach, instead of a ratio. Returns the figures.
+    """
+    aim, cpu_aim = aims or (None, None)
+    target = {} if aims else {"target": TARGETS["produce"]}
+    cpu_target = {} if aims else {"target": TARGETS["broker CPU produced"]}
     count = max(bench.megabytes * 1_000_000 // size, 1)
     if size < 1000:
         count //= 2
@@ -42,19 +48,20 @@ def produce_as_much_as_goes(bench, sides, size, codec, *, command, label, partit
     back_memory(1 if bench.rounds == 1 else 3)
     what = f"{size} B, {'no codec' if codec == 'none' else codec}, {label}"
     figures = bench.alternate(f"produce, {what}", sides, measure)
-    bench.add(f"produce, {what}", "k rec/s", figures["produce"], True, TARGETS["produce"])
+    bench.add(f"produce, {what}", "k rec/s", figures["produce"], True, aim=aim, **target)
     bench.add("  cores busy, broker", "cores", figures["brokers"])
     bench.add("  cores busy, client", "cores", figures["client"])
-    bench.add(f"broker CPU produced, {what}", "s/GiB", figures["CPU"], target=TARGETS["broker CPU produced"])
+    bench.add(f"broker CPU produced, {what}", "s/GiB", figures["CPU"], aim=cpu_aim, **cpu_target)
     if also_consume:
         what = f"{size} B, {'no codec' if codec == 'none' else codec}"
         bench.add(f"consume, {what}", "k rec/s", figures["consume"], True)
         bench.add("  cores busy, client", "cores", figures["consuming client"])
         bench.add(f"broker CPU consumed, {what}", "s/GiB", figures["consumed CPU"], target=TARGETS["broker CPU consumed"])
+    return figures
 
 
-def paced(bench, sides, command, label, partitions=1, replicas=1, acks="1"):
-    """Latency at a moderate rate."""
+def paced(bench, sides, command, label, partitions=1, replicas=1, acks="1", aims=()):
+    """Latency at a moderate rate. `aims`: what Milena is to reach, by percentile, instead of a ratio."""
 
     def measure(side):
         topic = bench.fresh_topic(side, partitions, replicas)
@@ -70,11 +77,13 @@ def paced(bench, sides, command, label, partitions=1, replicas=1, acks="1"):
     back_memory(1)
     figures = bench.alternate(label, sides, measure)
     for name, shown in (("p50_ms", "p50"), ("p99_ms", "p99"), ("p999_ms", "p99.9")):
-        bench.add(f"{label} {shown}, 2,000/s of 1 KiB, acks={acks}", "ms", figures[name], target=TARGETS.get(f"{label} {shown}"))
+        aim = AIMS.get(f"{label} {shown}") if shown in aims else None
+        target = None if aims else TARGETS.get(f"{label} {shown}")
+        bench.add(f"{label} {shown}, 2,000/s of 1 KiB, acks={acks}", "ms", figures[name], target=target, aim=aim)
     bench.add(f"  broker CPU at 2,000/s, {label}", "% core", figures["broker CPU"])
 
 
-def offset_commits(bench, sides):
+def offset_commits(bench, sides, aim=None):
     """Commits of one partition each, 32 groups with 8 requests under way each."""
 
     def measure(side):
@@ -93,7 +102,7 @@ def offset_commits(bench, sides):
         }
 
     figures = bench.alternate("offset commits", sides, measure)
-    bench.add("offset commits of one partition, 32 groups, 8 in flight", "k/s", figures["commits"], True)
+    bench.add("offset commits of one partition, 32 groups, 8 in flight", "k/s", figures["commits"], True, aim=aim)
     bench.add("  p50", "ms", figures["p50"])
     bench.add("  p99", "ms", figures["p99"])
     bench.add("  broker CPU for each", "us", figures["CPU"])

@@ -21,6 +21,16 @@ TARGETS = {
     "transactions": 2,
 }
 
+# What three brokers of Milena are to reach by themselves: three Kafka brokers and their load starve on a small machine.
+AIMS = {
+    "produce, 1 KiB, no codec, k rec/s": 200,
+    "broker CPU produced, s/GiB": 6,
+    "compressed beside uncompressed, %": 100,
+    "produce latency p50": 0.5,
+    "produce latency p99": 10,
+    "commits, k/s": 50,
+}
+
 
 class Bench:
     def __init__(self, driver, arguments):
@@ -37,7 +47,7 @@ class Bench:
         return not self.only or word.startswith(self.only) or self.only.startswith(word)
 
     def head(self):
-        print(f"{'':<66} {'unit':>9} {'Kafka 4.3.1':>12} {'Milena':>12} {'better':>8} {'target':>8}", flush=True)
+        print(f"{'':<72} {'unit':>9} {'Kafka 4.3.1':>12} {'Milena':>12} {'better':>8}  target", flush=True)
 
     def say(self, what):
         """Tells a person what takes so long; the table is on standard output."""
@@ -50,14 +60,19 @@ class Bench:
             raise RuntimeError(f"{broker.kind}: driver {' '.join(words[1:])}: {done.stderr.strip()}")
         return json.loads(done.stdout)
 
-    def add(self, what, unit, figures, larger_is_better=False, target=None):
-        """`figures` holds the rounds of each side, by its kind."""
+    def add(self, what, unit, figures, larger_is_better=False, target=None, aim=None):
+        """`figures` holds the rounds of each side, by its kind. `target` is a ratio, `aim` what Milena's own figure is to reach."""
         kafka, milena = (statistics.median(figures[kind]) for kind in ("apache", "milena"))
         ratio = (milena / kafka if larger_is_better else kafka / milena) if kafka and milena else None
-        row = {"what": what, "unit": unit, "kafka": kafka, "milena": milena, "times_better": ratio, "target": target, "rounds": figures}
+        if aim is not None:
+            sign, reached, wanted = (">=", milena >= aim, aim) if larger_is_better else ("<=", milena <= aim, aim)
+        else:
+            sign, reached, wanted = ">=", target is not None and ratio is not None and ratio >= target, f"{target}x"
+        verdict = f"{sign} {wanted} {'reached' if reached else 'missed'}" if (target, aim) != (None, None) else ""
+        row = {"what": what, "unit": unit, "kafka": kafka, "milena": milena, "times_better": ratio, "target": target, "aim": aim, "verdict": verdict, "rounds": figures}
         self.rows.append(row)
         shown = f"{ratio:.1f}x" if ratio else "-"
-        print(f"{what:<66} {unit:>9} {kafka:>12,.2f} {milena:>12,.2f} {shown:>8} {f'>= {target}x' if target else '':>8}", flush=True)
+        print(f"{what:<72} {unit:>9} {kafka:>12,.2f} {milena:>12,.2f} {shown:>8}  {verdict}", flush=True)
 
     def alternate(self, what, sides, measure):
         """`measure(side)` returns a dictionary of figures; the result maps each to its rounds by kind."""

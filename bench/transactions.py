@@ -1,29 +1,53 @@
 """Exactly once: what transactions cost beside none, and how fast they are read, restarted and cleaned up after."""
 
-import concurrent.futures
+import statistics
 import time
 
 import single
 from harness.broker import Broker
-from harness.wire import Peer, batch, create_topic, produce, produce_fields
+from harness.wire import Peer, batch, create_topic, produce
 from host import back_memory, cpu_seconds, memory_mib
 from table import TARGETS
 
 PARTITIONS = 4
 GIB = float(1 << 30)
+# Seconds of one measure: there are a dozen of them, on two sides.
+LONGEST = 5
 
-# What the load does, and what its row is called.
+# What the load does, and what its row is called. The first is what the others are held against.
 LOADS = {
     "neither idempotent nor transactional": {"every": 0, "idempotence": "false"},
     "idempotent": {"every": 0},
     "transactions of 100 ms": {"every": 100},
-    "transactions of 10 ms": {"every": 10, "linger": 0},
-    "transactions of one record": {"every": 1000, "records": 1, "linger": 0},
+    "transactions of 10 ms": {"every": 10},
 }
+ONE_RECORD = {"every": 1000, "records": 1}
+
+# One librdkafka producer is what an application sees; batches made beforehand show the brokers.
+LIBRDKAFKA = "1 librdkafka producer"
+READY_MADE = "ready-made batches of 4 producers"
+
+
+def loads():
+    """Word for `--only`, command of the driver, client, load, its options."""
+    for name, options in LOADS.items():
+        linger = {} if options["every"] in (0, 100) else {"linger": 0}
+        yield "transactions", "transactions", LIBRDKAFKA, name, {**options, **linger}
+    yield "transactions", "transactions", LIBRDKAFKA, "transactions of one record", {**ONE_RECORD, "linger": 0}
+    for name, options in LOADS.items():
+        yield "ready-made", "ready-made-transactions", READY_MADE, name, {**options, "producers": 4}
+    for producers in (1, 8, 64):
+        client = f"ready-made batches of {producers} producer{'s' if producers > 1 else ''}"
+        yield "ready-made", "ready-made-transactions", client, "transactions of one record", {**ONE_RECORD, "producers": producers}
 
 
 def run(bench, folder):
-    settings = {"log.cleaner.backoff.ms": 200, "log.retention.check.interval.ms": 1000}
+    settings = {
+        "log.cleaner.backoff.ms": 200,
+        "log.retention.check.interval.ms": 1000,
+        # What one measure wrote is gone from the disk soon after it.
+        "log.segment.delete.delay.ms": 1000,
+    }
     sides = [Broker(folder / f"transactions-{kind}", settings=settings, kind=kind) for kind in ("apache", "milena")]
     with sides[0], sides[1]:
         single.warm_up(bench, sides)
@@ -36,35 +60,53 @@ def run(bench, folder):
         start_with_producer_ids(bench, folder)
 
 
-def load(bench, sides, replicas=1):
-    """Throughput and the latency of commits, one producer."""
-    for name, options in LOADS.items():
-        word = f"transactions {name}"
+def load(bench, sides, replicas=1, kinds=("transactions", "ready-made")):
+    """Throughput, the latency of commits, and how much is left of the throughput without any guarantee."""
+    without = {}
+    for kind, command, client, name, options in loads():
+        if kind not in kinds:
+            continue
+        word = f"{kind} {name}"
         if not bench.wanted(word):
             continue
-
-        def measure(side, options=options):
-            topic = bench.fresh_topic(side, PARTITIONS, replicas)
-            bench.drive("transactions", side, topic, seconds=1, **options)
-            before = cpu_seconds(side)
-            done = bench.drive("transactions", side, topic, seconds=bench.seconds, **options)
-            done["CPU"] = cpu_seconds(side) - before
-            bench.forget_topic(side, topic)
-            return {key: value for key, value in done.items() if value is not None}
-
-        back_memory(1)
-        figures = bench.alternate(word, sides, measure)
-        rate = {kind: [n / s / 1000 for n, s in zip(figures["records"][kind], figures["seconds"][kind])] for kind in figures["records"]}
-        bench.add(f"1 KiB, acks=all, {name}", "k rec/s", rate, True, TARGETS["transactions"] if options["every"] else None)
+        figures = measure_load(bench, sides, replicas, f"{word}, {client}", command, options)
+        rate = per_second(figures, "records", 1000)
+        bench.add(f"{client}: {name}", "k rec/s", rate, True, TARGETS["transactions"] if options["every"] else None)
         if options["every"]:
-            pairs = figures["transactions"], figures["seconds"]
-            bench.add("  transactions", "1/s", {kind: [n / s for n, s in zip(pairs[0][kind], pairs[1][kind])] for kind in pairs[0]}, True)
+            bench.add("  transactions", "1/s", per_second(figures, "transactions"), True)
             bench.add("  commit p50", "ms", figures["commit_p50_ms"])
             bench.add("  commit p99", "ms", figures["commit_p99_ms"])
-        busy = {kind: [n / s for n, s in zip(figures["CPU"][kind], figures["seconds"][kind])] for kind in figures["CPU"]}
-        bench.add("  cores busy, broker", "cores", busy)
-        busy = {kind: [n / s for n, s in zip(figures["client_cpu_seconds"][kind], figures["seconds"][kind])] for kind in figures["CPU"]}
-        bench.add("  cores busy, client", "cores", busy)
+        if without.setdefault(client, rate) is not rate:
+            bench.add("  of the throughput without", "%", {side: share(rate[side], without[client][side]) for side in rate}, True)
+        bench.add("  cores busy, broker", "cores", per_second(figures, "CPU"))
+        bench.add("  cores busy, client", "cores", per_second(figures, "client_cpu_seconds"))
+
+
+def measure_load(bench, sides, replicas, what, command, options):
+    # As many bytes as other measures of throughput write.
+    bounded = {"count": bench.megabytes * 2_000} if command == "ready-made-transactions" else {}
+
+    seconds = min(bench.seconds, LONGEST)
+
+    def measure(side):
+        topic = bench.fresh_topic(side, PARTITIONS, replicas)
+        bench.drive(command, side, topic, seconds=1, **options, **bounded)
+        before = cpu_seconds(side)
+        done = bench.drive(command, side, topic, seconds=seconds, **options, **bounded)
+        done["CPU"] = cpu_seconds(side) - before
+        bench.forget_topic(side, topic)
+        return {key: value for key, value in done.items() if value is not None}
+
+    back_memory(1)
+    return bench.alternate(what, sides, measure)
+
+
+def per_second(figures, what, unit=1):
+    return {side: [n / s / unit for n, s in zip(figures[what][side], figures["seconds"][side])] for side in figures[what]}
+
+
+def share(rates, of):
+    return [rate / statistics.median(of) * 100 for rate in rates]
 
 
 def read(bench, sides):
@@ -74,9 +116,10 @@ def read(bench, sides):
     for side in sides:
         topic = bench.fresh_topic(side, PARTITIONS)
         # As many records on both sides, whoever is faster.
-        count = 0
-        while count < bench.megabytes * 500:
-            count += bench.drive("transactions", side, topic, seconds=1, **LOADS["transactions of 10 ms"])["records"]
+        count, wanted = 0, bench.megabytes * 1_000
+        while count < wanted:
+            options = {**LOADS["transactions of 10 ms"], "producers": 4, "count": wanted - count}
+            count += bench.drive("ready-made-transactions", side, topic, **options)["records"]
         topics[side.kind] = topic, count
 
     def measure(side, isolation):
@@ -142,8 +185,7 @@ def start_with_producer_ids(bench, folder):
         with broker:
             with Peer(broker.address, patience=30) as peer:
                 assert create_topic(peer, "producers")["error_code"] == 0
-            with concurrent.futures.ThreadPoolExecutor(4) as pool:
-                list(pool.map(lambda n: introduce(broker, range(n, producers, 4)), range(4)))
+            bench.drive("introduce", broker, "producers", count=producers)
             assert known_producers(broker) == producers
             figures["memory"][kind] = [memory_mib(broker, "VmRSS")]
             broker.stop()
@@ -154,21 +196,6 @@ def start_with_producer_ids(bench, folder):
     bench.add(f"{what}, after an orderly stop", "s", figures["clean"])
     bench.add(f"{what}, after kill -9", "s", figures["killed"])
     bench.add("  resident memory with them", "MiB", figures["memory"])
-
-
-def introduce(broker, ids):
-    """One record of each producer, a hundred requests under way."""
-    with Peer(broker.address, patience=60) as peer:
-        waiting = 0
-        for producer in ids:
-            records = batch([(None, b"v")], producer=(1_000_000 + producer, 0, 0))
-            peer.send("Produce", 9, **produce_fields("producers", records, acks=1))
-            waiting += 1
-            if waiting == 100:
-                peer.frame()
-                waiting -= 1
-        for _ in range(waiting):
-            peer.frame()
 
 
 def known_producers(broker):

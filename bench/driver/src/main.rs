@@ -9,14 +9,17 @@
 //! driver commits    BOOTSTRAP TOPIC [KEY=VALUE]...   offset commits, each of one partition
 //! driver transactions BOOTSTRAP TOPIC [KEY=VALUE]... librdkafka, transactions as full as they get
 //! driver ready-made-transactions BOOTSTRAP TOPIC [KEY=VALUE]... the same with batches made beforehand
+//! driver introduce  BOOTSTRAP TOPIC [KEY=VALUE]...   one record of each of many idempotent producers
+//! driver copy       - - [KEY=VALUE]...               no broker: bytes over TCP, what replication is held against
 //! ```
 //! Keys: `size`, `codec`, `count`, `keys` (different ones; none if 0), `acks`, `producers` (librdkafka instances at once), `batch` (bytes), `rate` (a second),
-//! `seconds`, `connections`, `every` (milliseconds of a transaction, 0 for none), `records` (in a transaction at most),
+//! `seconds`, `connections`, `megabytes` (over each), `every` (milliseconds of a transaction, 0 for none), `records` (in a transaction at most),
 //! `idempotence`, `linger`, `isolation`, `protocol` (2, or 1 for that of older clients). Each command prints one JSON object.
 
 mod commits;
 mod connection;
 mod consume;
+mod copy;
 mod load;
 mod options;
 mod paced;
@@ -53,6 +56,8 @@ fn run(words: &[&str]) -> Outcome {
         "latency" => paced::latency(bootstrap, topic, &options),
         "end-to-end" => paced::end_to_end(bootstrap, topic, &options),
         "commits" => commits::commit(bootstrap, topic, &options),
+        "introduce" => ready_made_transactions::introduce(bootstrap, topic, &options),
+        "copy" => copy::copy(&options),
         "transactions" => transactions::transact(bootstrap, topic, &options),
         "ready-made-transactions" => ready_made_transactions::transact(bootstrap, topic, &options),
         _ => Err(format!("{command}: no such command").into()),

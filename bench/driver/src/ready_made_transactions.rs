@@ -26,12 +26,16 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 
 /// Produce requests under way on a connection: the most that an idempotent producer may have.
 const IN_FLIGHT: usize = 5;
-/// How long a client waits that is told CONCURRENT_TRANSACTIONS: Java's, for AddPartitionsToTxn.
+/// How long it waits where it is told to come again. Java's producer takes 20 ms for AddPartitionsToTxn, and
+/// `retry.backoff.ms`, 100 ms, for Produce.
 const BACKOFF: Duration = Duration::from_millis(20);
+/// Producer ids that no broker has given out yet.
+const FIRST_INTRODUCED: i64 = 1_000_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const COORDINATOR_NOT_AVAILABLE: i16 = 15;
 const NOT_COORDINATOR: i16 = 16;
+const NOT_ENOUGH_REPLICAS: i16 = 19;
 const CONCURRENT_TRANSACTIONS: i16 = 51;
 
 /// The generation of the protocol of transactions.
@@ -44,12 +48,20 @@ enum Protocol {
 impl Protocol {
     /// Version 12 of Produce adds the partition to the transaction.
     fn produce(self) -> i16 {
-        if self == Self::Two { 12 } else { 11 }
+        if self == Self::Two {
+            12
+        } else {
+            11
+        }
     }
 
     /// Version 5 of EndTxn answers with the next epoch.
     fn end(self) -> i16 {
-        if self == Self::Two { 5 } else { 4 }
+        if self == Self::Two {
+            5
+        } else {
+            4
+        }
     }
 }
 
@@ -95,7 +107,8 @@ impl Frame {
         self.header.producer_id = ProducerId(id);
         self.header.producer_epoch = ProducerEpoch(epoch);
         self.header.base_sequence = if id < 0 { -1 } else { self.sequence };
-        self.header.crc = self.header.compute_crc(&self.bytes[self.at + BatchHeader::SIZE..self.at + self.length]);
+        self.header.crc =
+            self.header.compute_crc(&self.bytes[self.at + BatchHeader::SIZE..self.at + self.length]);
         self.bytes[self.at..self.at + BatchHeader::SIZE].copy_from_slice(&self.header.to_bytes());
     }
 }
@@ -112,7 +125,7 @@ struct Producer<'a> {
     under_way: VecDeque<usize>,
     /// The partition that is written to next.
     next: usize,
-    /// Answers that made it wait for the previous transaction.
+    /// Answers that told it to come again.
     waits: u64,
 }
 
@@ -132,7 +145,8 @@ impl<'a> Producer<'a> {
         different.sort();
         different.dedup();
         let transactional_id = plan.is_transactional().then(|| format!("bench-{}-{number}", plan.topic));
-        let coordinator = transactional_id.as_deref().map(|id| coordinator(plan.bootstrap, id)).transpose()?;
+        let coordinator =
+            transactional_id.as_deref().map(|id| coordinator(plan.bootstrap, id)).transpose()?;
         let frame = |(partition, address): (usize, &String)| {
             let leader = different.binary_search(address).expect("it was copied from there");
             frame(&plan, transactional_id.as_deref(), partition, leader, batch)
@@ -244,7 +258,9 @@ impl<'a> Producer<'a> {
         match i16::from(answer.responses[0].partition_responses[0].error_code) {
             0 => self.frames[at].is_in = true,
             // Of a partition that was to join the transaction; for others it would be out of order.
-            CONCURRENT_TRANSACTIONS if !self.frames[at].is_in && Instant::now() < deadline => {
+            CONCURRENT_TRANSACTIONS | NOT_ENOUGH_REPLICAS
+                if !self.frames[at].is_in && Instant::now() < deadline =>
+            {
                 self.waits += 1;
                 std::thread::sleep(BACKOFF);
                 self.frames[at].sequence -= self.frames[at].header.record_count;
@@ -276,7 +292,8 @@ impl<'a> Producer<'a> {
             1 => vec![self.next as i32],
             _ => (0..self.frames.len() as i32).collect(),
         };
-        let topic = AddPartitionsToTxnTopic { name: self.plan.topic.into(), partitions, ..Default::default() };
+        let topic =
+            AddPartitionsToTxnTopic { name: self.plan.topic.into(), partitions, ..Default::default() };
         let ask = AddPartitionsToTxnRequest {
             v3_and_below_transactional_id: self.transactional_id.as_deref().unwrap_or_default().into(),
             v3_and_below_producer_id: self.id,
@@ -376,6 +393,39 @@ fn batch(size: usize, bytes: usize, records: u64, plan: &Plan) -> Bytes {
     builder.build().to_bytes()
 }
 
+/// One record of each of `count` idempotent producers, in one partition.
+pub fn introduce(bootstrap: &str, topic: &str, options: &Options) -> Outcome {
+    let producers: i64 = options.number("count", 100_000)?;
+    let plan = Plan {
+        bootstrap,
+        topic,
+        protocol: Protocol::Two,
+        every: Duration::ZERO,
+        length: PATIENCE,
+        records: 1,
+        count: u64::MAX,
+        idempotent: true,
+    };
+    let mut frame = frame(&plan, None, 0, 0, &batch(100, 100, 1, &plan))?;
+    let mut leader = Connection::open(&leaders(bootstrap, topic)?[0])?;
+    let (began, mut answered) = (Instant::now(), 0);
+    let mut sent = 0;
+    while answered < producers {
+        // Each is the first of its producer: nothing to get out of order.
+        while sent < producers && sent - answered < 100 {
+            frame.address(FIRST_INTRODUCED + sent, 0);
+            leader.send(&frame.bytes)?;
+            sent += 1;
+        }
+        let answer = leader.receive::<ProduceRequest>(plan.protocol.produce())?;
+        match i16::from(answer.responses[0].partition_responses[0].error_code) {
+            0 => answered += 1,
+            error => return Err(format!("producer {answered}: error {error}").into()),
+        }
+    }
+    Ok(json!({ "producers": producers, "seconds": began.elapsed().as_secs_f64() }))
+}
+
 pub fn transact(bootstrap: &str, topic: &str, options: &Options) -> Outcome {
     let producers: usize = options.number("producers", 4)?;
     let plan = Plan {
@@ -388,8 +438,10 @@ pub fn transact(bootstrap: &str, topic: &str, options: &Options) -> Outcome {
         count: options.number("count", u64::MAX)? / producers as u64,
         idempotent: options.text("idempotence", "true") == "true",
     };
-    let batch = batch(options.number("size", 1024)?, options.number("batch", 64 * 1024)?, plan.records, &plan);
-    let ready = on_threads(producers, |number| Ok(std::sync::Mutex::new(Producer::new(number, plan, &batch)?)))?;
+    let batch =
+        batch(options.number("size", 1024)?, options.number("batch", 64 * 1024)?, plan.records, &plan);
+    let ready =
+        on_threads(producers, |number| Ok(std::sync::Mutex::new(Producer::new(number, plan, &batch)?)))?;
     let (began, cpu) = (Instant::now(), own_cpu_seconds());
     let runs = on_threads(producers, |number| ready[number].lock().map_err(|_| "a thread panicked")?.run())?;
     let seconds = began.elapsed().as_secs_f64();
@@ -404,7 +456,7 @@ pub fn transact(bootstrap: &str, topic: &str, options: &Options) -> Outcome {
         "transactions": commits.len(),
         "commit_p50_ms": at(0.5),
         "commit_p99_ms": at(0.99),
-        "told_to_wait": runs.iter().map(|run| run.waits).sum::<u64>(),
+        "told_to_come_again": runs.iter().map(|run| run.waits).sum::<u64>(),
         "seconds": seconds,
         "client_cpu_seconds": own_cpu_seconds() - cpu,
     }))
