@@ -71,12 +71,17 @@ def load(bench, sides, replicas=1, kinds=("transactions", "ready-made")):
             continue
         figures = measure_load(bench, sides, replicas, f"{word}, {client}", command, options)
         rate = per_second(figures, "records", 1000)
-        bench.add(f"{client}: {name}", "k rec/s", rate, True, TARGETS["transactions"] if options["every"] else None)
+        target = TARGETS["transactions"] if options["every"] else None
+        if options.get("records") == 1:
+            bench.add(f"{client}: {name}", "1/s", per_second(figures, "transactions"), True, target)
+        else:
+            bench.add(f"{client}: {name}", "k rec/s", rate, True, target)
+            if options["every"]:
+                bench.add("  transactions", "1/s", per_second(figures, "transactions"), True)
         if options["every"]:
-            bench.add("  transactions", "1/s", per_second(figures, "transactions"), True)
             bench.add("  commit p50", "ms", figures["commit_p50_ms"])
             bench.add("  commit p99", "ms", figures["commit_p99_ms"])
-        if without.setdefault(client, rate) is not rate:
+        if without.setdefault(client, rate) is not rate and options.get("records") != 1:
             bench.add("  of the throughput without", "%", {side: share(rate[side], without[client][side]) for side in rate}, True)
         bench.add("  cores busy, broker", "cores", per_second(figures, "CPU"))
         bench.add("  cores busy, client", "cores", per_second(figures, "client_cpu_seconds"))
@@ -132,17 +137,22 @@ def read(bench, sides):
 
 
 def clean(bench, sides):
-    """From the moment when the topic is to be compacted until the checkpoint says that all closed segments are."""
+    """From the moment when the topic is to be compacted until the checkpoint says that all closed segments are.
+
+    The segment that is written to is never cleaned, so there are several, however little data.
+    """
+    segment_bytes = (bench.megabytes << 20) // 8
     figures = {"rate": {}, "CPU": {}, "left": {}}
     for side in sides:
         bench.say(f"cleaner: {side.kind}")
         topic = f"bench-cleaner-{side.kind}"
         with Peer(side.address, patience=60) as peer:
-            assert create_topic(peer, topic, configs={"segment.bytes": str(64 << 20)})["error_code"] == 0
+            assert create_topic(peer, topic, configs={"segment.bytes": str(segment_bytes)})["error_code"] == 0
             bench.drive("produce", side, topic, size=200, count=bench.megabytes * 5_000, keys=bench.megabytes * 500)
             folder = side.data / f"{topic}-0"
             bytes_before = log_bytes(folder)
             last_segment = max(int(path.stem) for path in folder.glob("*.log"))
+            assert last_segment > 0, f"{side.kind}: {topic} is one segment"
             before, began = cpu_seconds(side), time.monotonic()
             set_config(peer, topic, {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01"})
             while cleaned_to(side, topic) < last_segment:
