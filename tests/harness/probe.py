@@ -14,6 +14,7 @@ import uuid
 
 from harness import wire
 from harness.drivers import BY_NAME
+from harness.probe_transactions import transactions
 from harness.wire import Peer, Refused, batch, produce_fields
 
 # Fixed, so that the stored bytes can be compared; not so old that retention would take them.
@@ -98,7 +99,7 @@ def without(answer, names):
 
 def observe(address):
     observer = Observer(address)
-    for part in (versions, topics, produce, fetch, list_offsets, configs, groups, offsets, admin, clients):
+    for part in (versions, topics, produce, fetch, list_offsets, configs, groups, offsets, admin, clients, transactions):
         part(observer)
     return observer.seen
 

@@ -5,6 +5,7 @@ What real clients make of it is in test_transactions.py; here every request is m
 
 import itertools
 import subprocess
+import time
 import types
 
 import pytest
@@ -294,3 +295,64 @@ def test_tools_print_the_same(broker, peer, topic):
             differences.append((words, apache, ours))
     assert not differences, differences
     assert it.described().transaction_state == "Empty"
+
+
+def ends(peer, topic, partition=0):
+    """Last stable offset and end of a partition."""
+    found = []
+    for isolation in (1, 0):
+        asked = [{"name": topic, "partitions": [{"partition_index": partition, "current_leader_epoch": -1, "timestamp": -1}]}]
+        answer = peer.ask("ListOffsets", 6, replica_id=-1, isolation_level=isolation, topics=asked)
+        found.append(answer.topics[0].partitions[0].offset)
+    return tuple(found)
+
+
+def test_transaction_in_a_partition_that_was_deleted_completes(broker, peer, topic):
+    """TX-12: the other partition's marker is written, the deleted one's is nobody's."""
+    deleted = f"{topic}-deleted"
+    with Peer(broker.address) as maker:
+        create_topic(maker, deleted)
+    it = Transactional(peer)
+    for name in (topic, deleted):
+        assert it.add(name, [0]) == [0]
+        records = batch(producer=(it.producer_id, it.epoch, 0), attributes=0x10)
+        answer = peer.ask("Produce", 11, **{**produce_fields(name, records), "transactional_id": it.id})
+        assert answer.responses[0].partition_responses[0].error_code == 0
+    assert peer.ask("DeleteTopics", 5, topic_names=[deleted], timeout_ms=10_000).responses[0].error_code == 0
+    assert it.end(COMMIT).error_code == 0
+    until(lambda: it.described().transaction_state == "CompleteCommit", 20, lambda: it.described())
+    until(lambda: ends(peer, topic) == (2, 2), 10, lambda: ends(peer, topic))
+
+
+def test_hanging_transaction_is_found_and_ended_by_hand(broker, topic):
+    """A batch that no coordinator knows of: written into the files, as a broker without verification would have left it."""
+    long_ago = int(time.time() * 1000) - 7_200_000
+    with Asking(broker.address) as peer:
+        for partition in (0, 1):
+            answer = peer.ask("Produce", 9, **produce_fields(topic, batch(), partition=partition))
+            assert answer.responses[0].partition_responses[0].error_code == 0
+    broker.kill()
+    for partition in (0, 1):
+        hanging = bytearray(batch(producer=(9_000_000 + partition, 0, 0), attributes=0x10, timestamp=long_ago, base_offset=1))
+        hanging[12:16] = bytes(4)  # leader epoch 0; the checksum does not cover it
+        with next((broker.data / f"{topic}-{partition}").glob("*.log")).open("ab") as log:
+            log.write(hanging)
+    broker.start()
+    milena = broker.milena_command()[0]
+    at = ["--bootstrap-server", broker.address]
+    with Asking(broker.address) as peer:
+        until(lambda: [ends(peer, topic, partition) for partition in (0, 1)] == [(1, 2)] * 2, 20, lambda: ends(peer, topic))
+        # Apache's tool and ours, each finds both and ends one.
+        ask_apache = Tools("4.3.1").run
+
+        def ask_ours(tool, *words):
+            return subprocess.run([milena, tool, *words], capture_output=True, text=True, timeout=60, check=True).stdout
+
+        for partition, ask in enumerate((ask_apache, ask_ours)):
+            found = ask("kafka-transactions", *at, "find-hanging", "--topic", topic)
+            for left in range(partition, 2):
+                assert any(line.split()[:3] == [topic, str(left), str(9_000_000 + left)] for line in found.splitlines()), found
+            ask("kafka-transactions", *at, "abort", "--topic", topic, "--partition", str(partition), "--start-offset", "1")
+            until(lambda: ends(peer, topic, partition) == (3, 3), 10, lambda: ends(peer, topic, partition))
+        found = ask_ours("kafka-transactions", *at, "find-hanging", "--topic", topic)
+        assert topic not in found, found

@@ -170,6 +170,18 @@ fn silence(response: &ProduceResponse) -> Outcome {
     if failed { Outcome::Close("acks=0 produce failed") } else { Outcome::Silence }
 }
 
+/// Whether a client sends a batch again that its transaction's coordinator did not admit.
+fn comes_again(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::NotEnoughReplicas
+            | ErrorCode::ConcurrentTransactions
+            | ErrorCode::CoordinatorNotAvailable
+            | ErrorCode::CoordinatorLoadInProgress
+            | ErrorCode::NotCoordinator
+    )
+}
+
 fn append_topic(
     partitions: &Partitions,
     context: &Context,
@@ -197,7 +209,9 @@ fn append_topic(
                     failed(index, ErrorCode::NotLeaderOrFollower, None)
                 }
                 (Ok(hosted), Err(code)) => {
-                    hosted.refused_for_now();
+                    if comes_again(code) {
+                        hosted.refused_for_now();
+                    }
                     failed(index, code, None)
                 }
                 (Ok(hosted), Ok(guard)) => {
