@@ -35,6 +35,9 @@ pub(crate) struct DataDir {
     last_epoch: Option<i64>,
     /// What the last run left behind, until the partitions are opened.
     found: Mutex<Found>,
+    /// Held while checkpoints are gathered and written. Two writers would take each other's temporary file away, and the
+    /// older view could replace the newer, by which DeleteRecords has promised something.
+    checkpoints: Mutex<()>,
     /// The cleaner's checkpoint as it was last written.
     cleaned: Mutex<Vec<CheckpointEntry>>,
 }
@@ -76,9 +79,9 @@ impl DataDir {
         let root = LogDir::open(fs.clone(), root)?;
         let (last_shutdown, last_epoch) = root.begin()?;
         let found = Mutex::new(Found::read(&root)?);
-        let cleaned = Mutex::default();
+        let (checkpoints, cleaned) = (Mutex::default(), Mutex::default());
         let storage = Storage::new(fs, open_files);
-        Ok(Self { root, storage, health, last_shutdown, last_epoch, found, cleaned })
+        Ok(Self { root, storage, health, last_shutdown, last_epoch, found, checkpoints, cleaned })
     }
 
     /// Its path.
@@ -264,6 +267,7 @@ impl DataDir {
         &self,
         partitions: impl Iterator<Item = (&'a Hosted, Checkpointed)>,
     ) -> Result<(), Error> {
+        let _alone = self.checkpoints.lock().unwrap();
         let (mut recovery_points, mut log_starts, mut high_watermarks) = (Vec::new(), Vec::new(), Vec::new());
         let mut cleaned = Vec::new();
         for (hosted, offsets) in partitions {
@@ -366,6 +370,19 @@ mod tests {
     use milena_records::{BatchBuilder, Compression, LeaderEpoch, StoredBatch};
 
     const TOPIC: Uuid = Uuid([7; 16]);
+
+    #[test]
+    fn checkpoints_written_at_the_same_time_do_not_fail_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(dir.path(), 64).unwrap();
+        std::thread::scope(|scope| {
+            let writer = || (0..50).try_for_each(|_| data_dir.try_checkpoint(&[]));
+            let writers: Vec<_> = (0..4).map(|_| scope.spawn(writer)).collect();
+            for writer in writers {
+                writer.join().unwrap().unwrap();
+            }
+        });
+    }
 
     fn open(dir: &Path, on_damage: OnDamage) -> Result<Offset, Error> {
         let config =
