@@ -103,6 +103,8 @@ class Worker(Program):
             "scheduled.rebalance.max.delay.ms": 0,
             "session.timeout.ms": 6_000,
             "heartbeat.interval.ms": 1_000,
+            "consumer.session.timeout.ms": 6_000,
+            "consumer.heartbeat.interval.ms": 1_000,
             "listeners": f"http://127.0.0.1:{self.port}",
             "plugin.discovery": "service_load",
             **{key.replace("_", "."): value for key, value in settings.items()},

@@ -41,8 +41,8 @@ class Pipe:
         cluster.create(self.topic, 1, min_insync_replicas=2)
 
     def open(self):
-        self.worker.put("source", **self.source_settings)
-        self.worker.put("sink", connector_class=FILE_SINK, tasks_max=1, file=self.sink, topics=self.topic)
+        self.worker.put(f"{self.name}-source", **self.source_settings)
+        self.worker.put(f"{self.name}-sink", connector_class=FILE_SINK, tasks_max=1, file=self.sink, topics=self.topic)
 
     def write(self, count):
         lines = [f"line {number}" for number in range(len(self.written), len(self.written) + count)]
@@ -105,13 +105,13 @@ def test_connect_carries_files_through_topics_to_files_while_worker_and_broker_a
         assert got == once.written, "lines are missing, repeated or out of order in the topic"
 
         # Its offsets forgotten, the source begins anew: everything is in the topic a second time, and nothing a third.
-        second.insist("PUT", "/connectors/source/stop")
-        until(lambda: second.state("source") == ("STOPPED", {}), 60, lambda: str(second.state("source")))
-        second.insist("DELETE", "/connectors/source/offsets")
-        second.insist("PUT", "/connectors/source/resume")
+        second.insist("PUT", "/connectors/once-source/stop")
+        until(lambda: second.state("once-source") == ("STOPPED", {}), 60, lambda: str(second.state("once-source")))
+        second.insist("DELETE", "/connectors/once-source/offsets")
+        second.insist("PUT", "/connectors/once-source/resume")
         got = once.in_topic(lambda records: len(records) >= 2 * len(once.written))
         assert got == once.written * 2
-        second.insist("DELETE", "/connectors/source")
+        second.insist("DELETE", "/connectors/once-source")
     finally:
         for worker in (first, second, single):
             worker.kill()
@@ -127,7 +127,7 @@ def test_connect_puts_what_it_cannot_read_into_a_dead_letter_queue(cluster):
     sink = cluster.directory / "letters.txt"
     try:
         worker.put(
-            "sink", connector_class=FILE_SINK, tasks_max=2, file=sink, topics="letters", value_converter="org.apache.kafka.connect.json.JsonConverter",
+            "letters", connector_class=FILE_SINK, tasks_max=2, file=sink, topics="letters", value_converter="org.apache.kafka.connect.json.JsonConverter",
             value_converter_schemas_enable="false", errors_tolerance="all", errors_deadletterqueue_topic_name="dead-letters",
             errors_deadletterqueue_topic_replication_factor=3, errors_deadletterqueue_context_headers_enable="true",
         )  # fmt: skip
