@@ -582,6 +582,8 @@ def admin(o):
                 fields["election_type"] = 0
             o.ask(f"ElectLeaders/{label}", "ElectLeaders", version, keep=spoken, **fields)
         o.ask("ElectLeaders/all", "ElectLeaders", version, keep=elections, topic_partitions=None, timeout_ms=5_000, **({"election_type": 0} if version >= 1 else {}))
+    for version in range(3):
+        update_features(o, version)
     for version in range(1, 6):
         o.ask("DescribeLogDirs", "DescribeLogDirs", version, keep=folders, topics=[{"topic": "fetched", "partitions": [0]}])
     o.ask("DescribeProducers", "DescribeProducers", 0, keep=spoken, topics=[{"name": "fetched", "partition_indexes": [0, 9]}])
@@ -596,6 +598,33 @@ def admin(o):
     o.ask("DescribeClientQuotas", "DescribeClientQuotas", 1, keep=spoken, components=[], strict=False)
     o.ask("DescribeUserScramCredentials", "DescribeUserScramCredentials", 0, keep=spoken, users=None)
     o.ask("ListConfigResources", "ListConfigResources", 1, keep=lambda a: {"error_code": a["error_code"]}, resource_types=[2])
+
+
+FEATURES = {
+    "unknown": [("no.version", 1, 1)],
+    "unknown to zero": [("no.version", 0, 2)],
+    "too high": [("transaction.version", 9, 1)],
+    "negative": [("transaction.version", -1, 1)],
+    "down": [("transaction.version", 1, 1)],
+    "down, safely": [("transaction.version", 1, 2)],
+    "down, whatever is lost": [("transaction.version", 1, 3)],
+    "no such direction": [("transaction.version", 2, 9)],
+    "the same": [("transaction.version", 2, 1)],
+    "none": [],
+    "one of two unknown": [("transaction.version", 2, 1), ("no.version", 1, 1)],
+    "metadata, too high": [("metadata.version", 99, 1)],
+    "metadata, down": [("metadata.version", 29, 2)],
+}
+
+
+def update_features(o, version):
+    for label, updates in FEATURES.items():
+        changes = any(direction != 1 for _, _, direction in updates)
+        if version == 0 and changes:
+            continue
+        keys = [{"feature": name, "max_version_level": level, **({"upgrade_type": direction} if version else {"allow_downgrade": False})} for name, level, direction in updates]
+        only = {"validate_only": True} if version else {}
+        o.ask(f"UpdateFeatures/{label}", "UpdateFeatures", version, keep=spoken, feature_updates=keys, timeout_ms=5_000, **only)
 
 
 def elections(answer):

@@ -249,6 +249,13 @@ def test_cluster_features_and_quorum(at):
     assert re.fullmatch(r"Cluster ID: [\w-]{22}\s*", LATEST.run("kafka-cluster", "cluster-id", *at))
     features = LATEST.run("kafka-features", *at, "describe")
     assert re.search(r"^Feature: metadata.version\s+SupportedMinVersion: \S+\s+SupportedMaxVersion: \S+\s+FinalizedVersionLevel: \S+", features, re.M), features
+    # As a cluster of an earlier release is brought up to date.
+    for word, level in (("downgrade", 1), ("upgrade", 2)):
+        LATEST.run("kafka-features", *at, word, "--feature", f"transaction.version={level}")
+        found = LATEST.run("kafka-features", *at, "describe")
+        assert re.search(rf"^Feature: transaction.version\s.*FinalizedVersionLevel: {level}\b", found, re.M), found
+    code, out, error = LATEST.attempt("kafka-features", *at, "upgrade", "--feature", "transaction.version=9", "--dry-run")
+    assert code == 1 and "only supports versions 0-2" in out + error, out + error
     status = LATEST.run("kafka-metadata-quorum", *at, "describe", "--status")
     for word in ("ClusterId:", "LeaderId:", "LeaderEpoch:", "HighWatermark:", "CurrentVoters:"):
         assert word in status, status

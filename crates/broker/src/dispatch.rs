@@ -25,7 +25,6 @@ const NOT_SERVED: &[ApiKey] = &[
     ApiKey::AlterClientQuotas,
     ApiKey::DescribeUserScramCredentials,
     ApiKey::AlterUserScramCredentials,
-    ApiKey::UpdateFeatures,
     ApiKey::ConsumerGroupHeartbeat,
     ApiKey::ConsumerGroupDescribe,
 ];
@@ -201,6 +200,9 @@ impl Dispatcher {
             AnyRequest::DescribeAcls(_) => answer.now(api::acls::describe()),
             AnyRequest::CreateAcls(it) => answer.now(api::acls::create(&it)),
             AnyRequest::DeleteAcls(it) => answer.now(api::acls::delete(&it)),
+            AnyRequest::UpdateFeatures(it) => {
+                answer.later(api::update_features::answer(Arc::clone(s), context, it))
+            }
             AnyRequest::SaslHandshake(_)
             | AnyRequest::SaslAuthenticate(_)
             | AnyRequest::AlterReplicaLogDirs(_)
@@ -208,7 +210,6 @@ impl Dispatcher {
             | AnyRequest::AlterClientQuotas(_)
             | AnyRequest::DescribeUserScramCredentials(_)
             | AnyRequest::AlterUserScramCredentials(_)
-            | AnyRequest::UpdateFeatures(_)
             | AnyRequest::ConsumerGroupHeartbeat(_)
             | AnyRequest::ConsumerGroupDescribe(_) => close("API is not served"),
         }

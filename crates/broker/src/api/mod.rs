@@ -47,6 +47,7 @@ pub(crate) mod remove_raft_voter;
 pub(crate) mod sync_group;
 pub(crate) mod txn_offset_commit;
 pub(crate) mod unregister_broker;
+pub(crate) mod update_features;
 pub(crate) mod write_txn_markers;
 
 /// The code for a client that may not know PRODUCER_FENCED: it gets INVALID_PRODUCER_EPOCH (TX-4).

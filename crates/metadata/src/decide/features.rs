@@ -1,7 +1,7 @@
 //! The cluster's birth, and levels of features (UpdateFeatures, 57).
 
 use crate::decide::Decision;
-use crate::{Image, Record, Refusal};
+use crate::{BrokerId, Image, Record, Refusal};
 
 /// A feature with the levels that this release can run at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,12 +44,26 @@ pub fn format(image: &Image, cluster_id: &str) -> Decision<()> {
 /// How a level may move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpgradeType {
+    /// What this release has no word for; refused.
+    Unknown,
     /// Up only.
     Upgrade,
     /// Down, where nothing is lost by it.
     SafeDowngrade,
     /// Down, whatever is lost.
     UnsafeDowngrade,
+}
+
+impl UpgradeType {
+    /// Reads Kafka's code (KIP-778).
+    pub fn from_code(code: i8) -> Self {
+        match code {
+            1 => Self::Upgrade,
+            2 => Self::SafeDowngrade,
+            3 => Self::UnsafeDowngrade,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 /// A level wanted.
@@ -63,15 +77,16 @@ pub struct FeatureUpdate {
     pub upgrade: UpgradeType,
 }
 
-/// Changes levels, all or none; with `validate_only` none.
+/// Changes levels, all or none; with `validate_only` none. `node` is who answers, for the refusals' texts.
 pub fn update(
     image: &Image,
+    node: BrokerId,
     updates: &[FeatureUpdate],
     validate_only: bool,
 ) -> Result<Decision<()>, Refusal> {
     let mut records = Vec::new();
     for update in updates {
-        check(image, update)?;
+        check(image, node, update)?;
         if update.level != image.feature(&update.name) {
             records.push(Record::FeatureSet { name: update.name.clone(), level: update.level });
         }
@@ -82,14 +97,21 @@ pub fn update(
     Ok(Decision { records, answer: () })
 }
 
-fn check(image: &Image, update: &FeatureUpdate) -> Result<(), Refusal> {
+/// In Kafka's order and words.
+fn check(image: &Image, node: BrokerId, update: &FeatureUpdate) -> Result<(), Refusal> {
     let current = image.feature(&update.name);
     let supported = SUPPORTED.iter().find(|feature| feature.name == update.name);
     let reason = match supported {
+        _ if update.upgrade == UpgradeType::Unknown => {
+            "The controller does not support the given upgrade type.".to_owned()
+        }
         _ if update.level < 0 => "A feature version cannot be less than 0.".to_owned(),
-        None => "The controller does not support the feature.".to_owned(),
-        Some(feature) if update.level > feature.max || update.level < feature.min => {
-            format!("The controller only supports versions {}-{}", feature.min, feature.max)
+        None if update.level == 0 => format!("Feature {} not found.", update.name),
+        Some(Feature { max: 0, .. }) | None if update.level != 0 => {
+            format!("Local controller {node} does not support this feature.")
+        }
+        Some(feature) if !(feature.min..=feature.max).contains(&update.level) => {
+            format!("Local controller {node} only supports versions {}-{}", feature.min, feature.max)
         }
         _ if update.level < current && update.upgrade == UpgradeType::Upgrade => {
             "Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe \
