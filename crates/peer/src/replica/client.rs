@@ -11,7 +11,7 @@ use tonic::transport::Endpoint;
 use super::message::{Batches, Positions};
 use super::{FRAME, LONGEST_MESSAGE, WINDOW};
 use crate::generated::replica::replica_client::ReplicaClient;
-use crate::identity::Identity;
+use crate::identity::{Identity, check_protocol};
 use crate::line::reason;
 use crate::purpose::BulkConnector;
 
@@ -49,7 +49,9 @@ pub async fn fetch(
             .max_decoding_message_size(LONGEST_MESSAGE)
             .max_encoding_message_size(LONGEST_MESSAGE);
         let request = identity.call(leader, Outgoing(positions.boxed()));
-        client.fetch(request).await.map_err(|status| unreachable(reason(&status)))
+        let answer = client.fetch(request).await.map_err(|status| unreachable(reason(&status)))?;
+        check_protocol(answer.metadata(), leader).map_err(unreachable)?;
+        Ok(answer)
     };
     let accepted = tokio::time::timeout(CONNECT_TIMEOUT, accepted).await;
     let answers = accepted.map_err(|_| unreachable("no answer in time".into()))??.into_inner();

@@ -27,7 +27,7 @@ use tonic_prost::ProstCodec;
 use super::LONGEST_MESSAGE;
 use super::encode::encode;
 use super::message::{Batches, Positions};
-use crate::identity::Identity;
+use crate::identity::{Identity, check_protocol, say_protocol};
 
 /// Who answers followers.
 pub trait Leader: Send + Sync + 'static {
@@ -67,6 +67,7 @@ impl ReplicaService {
         let metadata = MetadataMap::from_headers(parts.headers);
         let request = Request::from_parts(metadata, Extensions::default(), positions);
         let follower = self.identity.check(&request)?;
+        check_protocol(request.metadata(), follower).map_err(Status::failed_precondition)?;
         let positions = request.into_inner().scan((), |(), positions| ready(positions.ok()));
         let batches = self.leader.feed(follower, positions.boxed());
         let batches = batches.take_until(Box::pin(self.closing.clone().cancelled_owned()));
@@ -75,6 +76,9 @@ impl ReplicaService {
         let body = StreamBody::new(frames.map(Ok::<Frame<Bytes>, Status>));
         let mut response = http::Response::new(Body::new(UnsyncBoxBody::new(body)));
         let content_type = HeaderValue::from_static("application/grpc");
+        let mut said = MetadataMap::new();
+        say_protocol(&mut said);
+        response.headers_mut().extend(said.into_headers());
         response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
         Ok(response)
     }
