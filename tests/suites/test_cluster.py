@@ -19,6 +19,7 @@ from harness import wire
 from harness.broker import KIND
 from harness.cluster import MILENA, Cluster, Load, now_us, read_all, verdict
 from harness.drivers import BY_NAME, until
+from harness.tools import Tools
 from harness.wire import Peer, Refused, batch
 
 PRODUCERS = os.environ.get("MILENA_CLUSTER_CLIENTS", "confluent-kafka,kafka-python,java").split(",")
@@ -209,6 +210,54 @@ def test_reassignment_moves_a_partition(cluster):
         until(lambda: not list(cluster.brokers[1].data.glob("moved-0")), 70, lambda: "the old replica's files stay")
     finally:
         load.kill()
+
+
+def test_reassignment_obeys_its_throttle(cluster, tmp_path):
+    """Apache's tool sets the rates and the lists, and takes them off when it is done (KIP-73)."""
+    tool = Tools("4.3.1")
+    plan = tmp_path / "plan.json"
+
+    def reassign(*words, replicas=None):
+        if replicas:
+            plan.write_text(json.dumps({"version": 1, "partitions": [{"topic": "throttled", "partition": 0, "replicas": replicas}]}))
+        return tool.run("kafka-reassign-partitions", "--bootstrap-server", cluster.bootstrap, *words, *(["--reassignment-json-file", plan] if words[0] != "--list" else []))
+
+    def config(kind, name, key):
+        resources = [{"resource_type": kind, "resource_name": name, "configuration_keys": [key]}]
+        to = int(name) if kind == 4 else None
+        found = cluster.ask("DescribeConfigs", 4, to=to, resources=resources, include_synonyms=False, include_documentation=False)
+        return {it["name"]: it["value"] for it in found["results"][0]["configs"]}.get(key)
+
+    rate, records, size = 1_500_000, 90, 100_000
+    cluster.create("throttled", 1, assignment=[[1, 2]])
+    with Peer(cluster.brokers[cluster.leader("throttled")].address) as peer:
+        for _ in range(records):
+            assert wire.produce(peer, "throttled", batch([(None, os.urandom(size))]))["error_code"] == 0
+    assert "Successfully started" in reassign("--execute", "--throttle", rate, replicas=[3, 2])
+    assert config(2, "throttled", "follower.replication.throttled.replicas") == "0:3"
+    assert config(4, "3", "follower.replication.throttled.rate") == str(rate)
+    copy = cluster.brokers[3].data / "throttled-0/00000000000000000000.log"
+
+    def copied(least):
+        until(lambda: copy.exists() and copy.stat().st_size >= least, 60, lambda: "the copy does not grow")
+        return time.monotonic(), copy.stat().st_size
+
+    began, first = copied(rate // 2)
+    ended, last = copied(records * size * 9 // 10)
+    # What is left of the first part's burst is little beside five seconds.
+    measured = (last - first) / (ended - began)
+    assert rate * 0.5 < measured < rate * 1.3, f"{measured:.0f} bytes/s instead of {rate}"
+    until(lambda: sorted(cluster.partitions("throttled")[0]["isr_nodes"]) == [2, 3], 60, lambda: cluster.partitions("throttled"))
+    assert "is completed" in (said := reassign("--verify")) and "Clearing topic-level throttles" in said, said
+    assert not config(2, "throttled", "follower.replication.throttled.replicas")
+    assert not config(4, "3", "follower.replication.throttled.rate")
+    # One that would take hours is called off.
+    reassign("--execute", "--throttle", 500, replicas=[1, 2])
+    assert "throttled-0" in reassign("--list")
+    assert "is still in progress" in reassign("--verify")
+    reassign("--cancel")
+    assert "No partition reassignments found" in reassign("--list")
+    assert sorted(cluster.partitions("throttled")[0]["replica_nodes"]) == [2, 3]
 
 
 def test_an_old_topic_is_not_taken_for_its_successor(cluster):

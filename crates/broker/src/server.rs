@@ -38,7 +38,7 @@ use crate::meters::Meters;
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
 use crate::registration::{self, Applicant};
-use crate::replication::{Feeder, FetcherContext, Fetchers, IsrKeeper, IsrQueue};
+use crate::replication::{Feeder, FetcherContext, Fetchers, IsrKeeper, IsrQueue, ReplicationQuota, Side};
 use crate::room::Room;
 use crate::services::Services;
 use crate::settings::Settings;
@@ -154,15 +154,21 @@ impl Server {
         let isr = Arc::<IsrQueue>::default();
         let fetchers = FetcherContext {
             identity: Identity::new(&meta.cluster_id, NodeId(meta.node_id as u64)),
+            broker,
             broker_epoch: epoch.0,
             committed: quorum.committed.clone(),
             partitions: Arc::clone(&partitions),
             data_dir: Arc::clone(&data_dir),
+            quota: ReplicationQuota::new(Arc::clone(&settings), Side::Follower),
         };
         if let Some(peering) = &peering
             && let Some(identity) = peering.identity()
         {
-            let feeder = Feeder::new(Arc::clone(&partitions), Arc::clone(&isr));
+            let feeder = Feeder::new(
+                Arc::clone(&partitions),
+                Arc::clone(&isr),
+                ReplicationQuota::new(Arc::clone(&settings), Side::Leader),
+            );
             peering.routes.add(replica_service(identity, feeder, peering.closing.clone()));
         }
         let applier = Arc::new(Applier {

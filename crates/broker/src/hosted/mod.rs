@@ -36,7 +36,7 @@ use unflushed::Unflushed;
 use crate::clock;
 use crate::data_dir::OpenedLog;
 use crate::meters::Traffic;
-use crate::replication::IsrQueue;
+use crate::replication::{IsrQueue, Side, Throttled};
 use crate::waiters::Waiters;
 
 /// A partition of this broker.
@@ -54,6 +54,7 @@ pub(crate) struct Hosted {
     /// What clients wrote and read.
     pub(crate) traffic: Traffic,
     config: ArcSwap<TopicConfig>,
+    throttled: Throttled,
     /// `None` once it is deleted from the cluster, or closed for shutdown: nothing is served any more.
     state: Mutex<Option<State>>,
     /// Held by the request that flushes; those who wait for it find their batch on disk.
@@ -114,6 +115,7 @@ impl Hosted {
             broker,
             waiters: Waiters::default(),
             traffic: Traffic::default(),
+            throttled: Throttled::new(&config, index, broker),
             config: ArcSwap::new(config),
             state: Mutex::new(Some(state)),
             flushing: tokio::sync::Mutex::default(),
@@ -169,6 +171,7 @@ impl Hosted {
     /// Takes changed settings of the topic.
     pub(crate) fn configure(&self, config: Arc<TopicConfig>) {
         self.with(|state| state.log.set_config(Arc::new(log_config(&config))));
+        self.throttled.configure(&config, self.index, self.broker);
         self.config.store(config);
         self.touched.store(true, Ordering::Relaxed);
     }
@@ -176,6 +179,17 @@ impl Hosted {
     /// Whether this replica leads.
     pub(crate) fn is_leader(&self) -> bool {
         self.with(|state| state.replica.role() == Role::Leader).unwrap_or(false)
+    }
+
+    /// Whether copies that this broker makes on `side` count for a replication quota.
+    pub(crate) fn is_throttled(&self, side: Side) -> bool {
+        self.throttled.on(side)
+    }
+
+    /// Whether a throttled copy for `replica` may be held back: not while it is in sync.
+    pub(crate) fn may_hold_back(&self, side: Side, replica: i32) -> bool {
+        self.is_throttled(side)
+            && !self.with(|state| state.replica.leadership().isr.contains(&replica)).unwrap_or(true)
     }
 
     /// What idempotent producers have here, for DescribeProducers.

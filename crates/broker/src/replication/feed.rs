@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use super::{IsrQueue, PartitionKey};
+use super::{IsrQueue, PartitionKey, ReplicationQuota, Side};
 use crate::hosted::{Follower, Hosted, Stated};
 use crate::partitions::Partitions;
 use crate::waiters::{ReadyList, Subscription};
@@ -36,14 +36,20 @@ const HIGH_WATERMARK_DELAY: Duration = Duration::from_millis(5);
 pub(crate) struct Feeder {
     partitions: Arc<Partitions>,
     isr: Arc<IsrQueue>,
+    quota: Arc<ReplicationQuota>,
     /// Batches are read and put together here, not where heartbeats of the quorum are answered (D1).
     runtime: Handle,
 }
 
 impl Feeder {
     /// Feeds followers of `partitions`, on the present runtime; what their progress means for ISRs goes to `isr`.
-    pub(crate) fn new(partitions: Arc<Partitions>, isr: Arc<IsrQueue>) -> Arc<Self> {
-        Arc::new(Self { partitions, isr, runtime: Handle::current() })
+    /// Throttled replicas get what `quota` allows.
+    pub(crate) fn new(
+        partitions: Arc<Partitions>,
+        isr: Arc<IsrQueue>,
+        quota: Arc<ReplicationQuota>,
+    ) -> Arc<Self> {
+        Arc::new(Self { partitions, isr, quota, runtime: Handle::current() })
     }
 }
 
@@ -59,6 +65,7 @@ impl Leader for Feeder {
             broker_epoch: -1,
             partitions: Arc::clone(&self.partitions),
             isr: Arc::clone(&self.isr),
+            quota: Arc::clone(&self.quota),
             ready: Arc::default(),
             queue: Vec::new(),
             slots: Vec::new(),
@@ -67,6 +74,8 @@ impl Leader for Feeder {
             refused: Vec::new(),
             notices: Vec::new(),
             notices_due: None,
+            held: Vec::new(),
+            held_until: None,
         };
         self.runtime.spawn(stream.run(positions, outgoing));
         futures_util::stream::unfold(batches, |mut batches| async { Some((batches.recv().await?, batches)) })
@@ -81,6 +90,7 @@ struct Stream {
     broker_epoch: i64,
     partitions: Arc<Partitions>,
     isr: Arc<IsrQueue>,
+    quota: Arc<ReplicationQuota>,
     /// Slots in which something happened.
     ready: Arc<ReadyList>,
     /// Those taken from it, not looked at yet.
@@ -93,6 +103,9 @@ struct Stream {
     /// Slots whose follower knows an older high watermark.
     notices: Vec<usize>,
     notices_due: Option<Instant>,
+    /// Slots of throttled replicas that wait for the quota, and until when.
+    held: Vec<usize>,
+    held_until: Option<Instant>,
 }
 
 /// One partition of a stream.
@@ -104,6 +117,8 @@ struct Slot {
     asked: Option<Asked>,
     /// Is among the notices.
     noticed: bool,
+    /// Is among those that wait for the quota.
+    held: bool,
 }
 
 /// A position that was accepted.
@@ -132,6 +147,7 @@ impl Stream {
                 },
                 () = ready.filled() => {}
                 () = until(self.notices_due), if !has_work => {}
+                () = until(self.held_until), if self.held_until.is_some() => self.release(),
                 permit = outgoing.reserve(), if has_work => {
                     let Ok(permit) = permit else { break };
                     let batches = self.collect();
@@ -200,7 +216,8 @@ impl Stream {
         let at = self.free.pop().unwrap_or(self.slots.len());
         let subscription = Subscription::new(at, &self.ready);
         hosted.waiters.subscribe(&subscription);
-        let slot = Some(Slot { key: message, hosted, subscription, asked: None, noticed: false });
+        let slot =
+            Some(Slot { key: message, hosted, subscription, asked: None, noticed: false, held: false });
         match self.slots.get_mut(at) {
             Some(free) => *free = slot,
             None => self.slots.push(slot),
@@ -251,8 +268,26 @@ impl Stream {
         let slot = self.slots[at].as_mut()?;
         slot.subscription.rearm();
         let asked = slot.asked?;
-        let answer = slot.hosted.feed(asked.leader_epoch, asked.fetch_offset, PARTITION_BYTES);
+        if slot.held {
+            return None;
+        }
+        let mut most = PARTITION_BYTES;
+        if slot.hosted.may_hold_back(Side::Leader, self.follower.0) {
+            let now = Instant::now();
+            let wait = self.quota.wait(now);
+            if !wait.is_zero() {
+                slot.held = true;
+                self.held.push(at);
+                self.held_until.get_or_insert(now + wait);
+                return None;
+            }
+            most = self.quota.piece(most);
+        }
+        let answer = slot.hosted.feed(asked.leader_epoch, asked.fetch_offset, most);
         let answer = asked.echoed(slot.key, answer);
+        if slot.hosted.is_throttled(Side::Leader) {
+            self.quota.spend(answer.records.len(), Instant::now());
+        }
         if !answer.records.is_empty() || answer.refusal != Refusal::None as i32 {
             slot.asked = None;
             return Some(answer);
@@ -266,10 +301,22 @@ impl Stream {
         None
     }
 
+    /// Looks again at what waited for the quota.
+    fn release(&mut self) {
+        self.held_until = None;
+        for at in std::mem::take(&mut self.held) {
+            if let Some(slot) = self.slots[at].as_mut() {
+                slot.held = false;
+                slot.subscription.wake();
+            }
+        }
+    }
+
     /// A newer high watermark or log start, if the follower has not learnt of it by batches meanwhile.
     fn notice(&mut self, at: usize) -> Option<PartitionBatches> {
         let slot = self.slots[at].as_mut()?;
-        if !std::mem::take(&mut slot.noticed) {
+        // What waits for the quota is told with its next batches.
+        if !std::mem::take(&mut slot.noticed) || slot.held {
             return None;
         }
         let asked = slot.asked.as_mut()?;

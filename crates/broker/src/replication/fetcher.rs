@@ -19,9 +19,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
-use super::PartitionKey;
 use super::fetchers::FetcherContext;
 use super::followed::{Followed, News};
+use super::{PartitionKey, Side};
 use crate::hosted::{Hosted, Next};
 
 /// First wait before a partition or a connection that failed is tried again; it doubles up to [`LONGEST_WAIT`].
@@ -38,6 +38,18 @@ pub(super) struct Fetcher {
     pub(super) context: Arc<FetcherContext>,
     pub(super) leader: BrokerId,
     pub(super) followed: Arc<Followed>,
+}
+
+impl FetcherContext {
+    /// Until when the quota holds back a throttled replica that is not in sync; none if it may ask.
+    fn held_until(&self, hosted: &Hosted) -> Option<Instant> {
+        if !hosted.may_hold_back(Side::Follower, self.broker.0) {
+            return None;
+        }
+        let now = Instant::now();
+        let wait = self.quota.wait(now);
+        (!wait.is_zero()).then(|| now + wait)
+    }
 }
 
 /// One connection's worth of fetching.
@@ -168,6 +180,7 @@ impl Session<'_> {
     fn take_partition(&mut self, mut answer: PartitionBatches) -> Option<(Position, Option<FlushHandle>)> {
         let key = PartitionKey::from_message(answer.key.as_ref()?);
         let fetched = self.partitions.get_mut(&key)?;
+        let bytes = answer.records.len();
         // Without room only the log start is followed, which may make some.
         let is_full = self.fetcher.context.partitions.room() == Level::Full;
         if is_full {
@@ -187,6 +200,19 @@ impl Session<'_> {
             }
             Next::Ask => {
                 fetched.wait = Duration::ZERO;
+                let context = &self.fetcher.context;
+                let is_throttled = fetched.hosted.is_throttled(Side::Follower);
+                if is_throttled {
+                    context.quota.spend(bytes, Instant::now());
+                }
+                // Who has reached the leader's end asks on: the next records may make it a member of the ISR.
+                if is_throttled
+                    && fetched.hosted.log_end().0 < answer.log_end
+                    && let Some(due) = context.held_until(&fetched.hosted)
+                {
+                    self.waiting.push((due, key));
+                    return None;
+                }
                 let flush = fetched.hosted.due_flush_by_count();
                 state(key, &fetched.hosted).map(|position| (position, flush))
             }
@@ -207,9 +233,15 @@ impl Session<'_> {
 
     async fn ask_again(&mut self) {
         let now = Instant::now();
-        let due = self.waiting.extract_if(.., |(due, _)| *due <= now);
-        let mut positions: Vec<_> =
-            due.filter_map(|(_, key)| state(key, &self.partitions.get(&key)?.hosted)).collect();
+        let due: Vec<_> = self.waiting.extract_if(.., |(due, _)| *due <= now).collect();
+        let mut positions = Vec::new();
+        for (_, key) in due {
+            let Some(fetched) = self.partitions.get(&key) else { continue };
+            match self.fetcher.context.held_until(&fetched.hosted) {
+                Some(due) => self.waiting.push((due, key)),
+                None => positions.extend(state(key, &fetched.hosted)),
+            }
+        }
         self.send_positions(&mut positions).await;
     }
 

@@ -9,9 +9,9 @@ use milena_peer::Identity;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::PartitionKey;
 use super::fetcher::Fetcher;
 use super::followed::Followed;
+use super::{PartitionKey, ReplicationQuota};
 use crate::cluster::Committed;
 use crate::data_dir::DataDir;
 use crate::hosted::Hosted;
@@ -21,6 +21,8 @@ use crate::partitions::Partitions;
 pub(crate) struct FetcherContext {
     /// This broker; none if its cluster's id is one that cannot be sent, so that it is alone.
     pub(crate) identity: Option<Identity>,
+    /// Its id.
+    pub(crate) broker: BrokerId,
     /// Its process life, by which leaders tell it from earlier ones (KIP-903).
     pub(crate) broker_epoch: i64,
     /// Where leaders are found, by their peer addresses.
@@ -28,6 +30,8 @@ pub(crate) struct FetcherContext {
     /// All hosted partitions, and where their checkpoints are.
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) data_dir: Arc<DataDir>,
+    /// What throttled replicas may fetch.
+    pub(crate) quota: Arc<ReplicationQuota>,
 }
 
 /// The fetchers of this broker. A partition is in one of them at most, and in none while this broker leads it.

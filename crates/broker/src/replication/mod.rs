@@ -11,11 +11,13 @@ mod fetchers;
 mod followed;
 mod isr;
 mod keys;
+mod quota;
 
 pub(crate) use feed::Feeder;
 pub(crate) use fetchers::{FetcherContext, Fetchers};
 pub(crate) use isr::{IsrKeeper, IsrQueue};
 pub(crate) use keys::PartitionKey;
+pub(crate) use quota::{ReplicationQuota, Side, Throttled};
 
 #[cfg(test)]
 mod tests;

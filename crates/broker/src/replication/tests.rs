@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use milena_config::{BrokerConfig, TopicConfig};
+use milena_config::{BrokerConfig, Overrides, TopicConfig};
 use milena_metadata::{Broker, BrokerEpoch, BrokerId, Command, Record, State};
 use milena_partition::{BrokerLife, Leadership, Lives, Patience};
 use milena_peer::liveness::Lease;
@@ -16,12 +16,15 @@ use milena_wire::{ErrorCode, Uuid};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::{Feeder, FetcherContext, Fetchers, IsrQueue, PartitionKey};
+use super::{Feeder, FetcherContext, Fetchers, IsrQueue, PartitionKey, ReplicationQuota, Side};
 use crate::cluster::Committed;
 use crate::data_dir::{DataDir, OnDamage};
 use crate::hosted::{Acks, FetchFrom, Hosted};
 use crate::partitions::Partitions;
+use crate::settings::Settings;
 use crate::view::View;
+
+mod throttled;
 
 const CLUSTER_ID: &str = "bWlsZW5hLXRlc3QtY2x1cw";
 const TOPIC: Uuid = Uuid([7; 16]);
@@ -42,11 +45,17 @@ struct Cluster {
     dirs: Vec<TempDir>,
     nodes: Vec<Option<Node>>,
     leadership: Leadership,
+    /// Of all brokers, as altered at run time.
+    settings: Overrides,
 }
 
 impl Cluster {
     /// `size` brokers, 0 and up; all are replicas, none leads.
     async fn new(size: i32, min_insync_replicas: i32) -> Self {
+        Self::with(size, min_insync_replicas, Overrides::new()).await
+    }
+
+    async fn with(size: i32, min_insync_replicas: i32, settings: Overrides) -> Self {
         let ids: Vec<i32> = (0..size).collect();
         let mut cluster = Self {
             committed: Committed::new(),
@@ -63,6 +72,7 @@ impl Cluster {
                 min_insync_replicas,
                 recovering: false,
             },
+            settings,
         };
         for id in ids {
             let node = cluster.start(id).await;
@@ -97,7 +107,10 @@ impl Cluster {
         let isr = Arc::<IsrQueue>::default();
         let stop = CancellationToken::new();
         let identity = Identity::new(CLUSTER_ID, NodeId(id as u64)).unwrap();
-        let feeder = Feeder::new(Arc::clone(&partitions), Arc::clone(&isr));
+        let settings = BrokerConfig::new(Default::default()).unwrap();
+        let settings = Arc::new(Settings::new(settings.with_dynamic(&self.settings, &Overrides::new())));
+        let quota = |side| ReplicationQuota::new(Arc::clone(&settings), side);
+        let feeder = Feeder::new(Arc::clone(&partitions), Arc::clone(&isr), quota(Side::Leader));
         let routes = Routes::default().with(replica_service(identity.clone(), feeder, stop.clone()));
         tokio::spawn(serve(listener, routes, stop.clone()));
         let data_dir = Arc::new(DataDir::open(self.dirs[id as usize].path(), 64).unwrap());
@@ -112,10 +125,12 @@ impl Cluster {
         partitions.insert(Arc::clone(&hosted));
         let context = FetcherContext {
             identity: Some(identity),
+            broker: BrokerId(id),
             broker_epoch: epoch,
             committed: self.committed.clone(),
             partitions: Arc::clone(&partitions),
             data_dir,
+            quota: quota(Side::Follower),
         };
         let fetchers = Fetchers::new(context, stop.clone());
         Node { id, fetchers, stop, hosted }

@@ -52,9 +52,9 @@ settings! { BrokerConfig part 3 REPLICATION:
     delete_records_purgatory_purge_interval_requests: "delete.records.purgatory.purge.interval.requests", Int = 1, Any, ReadOnly,
         Accepted("waiting requests leave their lists at once");
     /// Bytes a second that throttled leaders send to followers.
-    leader_replication_throttled_rate: "leader.replication.throttled.rate", Long = 9223372036854775807, AtLeast(0), ClusterWide, Later;
+    leader_replication_throttled_rate: "leader.replication.throttled.rate", Long = 9223372036854775807, AtLeast(0), ClusterWide, Now;
     /// Bytes a second that throttled followers fetch.
-    follower_replication_throttled_rate: "follower.replication.throttled.rate", Long = 9223372036854775807, AtLeast(0), ClusterWide, Later;
+    follower_replication_throttled_rate: "follower.replication.throttled.rate", Long = 9223372036854775807, AtLeast(0), ClusterWide, Now;
     /// Bytes a second that moves between data directories use.
     replica_alter_log_dirs_io_max_bytes_per_second: "replica.alter.log.dirs.io.max.bytes.per.second", Long = 9223372036854775807, AtLeast(0), ClusterWide, Later;
     /// Threads that move replicas between data directories.

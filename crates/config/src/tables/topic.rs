@@ -36,10 +36,10 @@ settings! { TopicConfig part 0 TOPIC:
         Resource(&[same("log.flush.interval.ms"), same("log.flush.scheduler.interval.ms")]), Now;
     /// Replicas whose fetching as follower is throttled, as partition:broker pairs, or `*` for all.
     follower_replication_throttled_replicas: "follower.replication.throttled.replicas", List = "", ThrottledReplicas,
-        Resource(&[]), Later;
+        Resource(&[]), Now;
     /// Replicas whose serving of followers is throttled, as partition:broker pairs, or `*` for all.
     leader_replication_throttled_replicas: "leader.replication.throttled.replicas", List = "", ThrottledReplicas,
-        Resource(&[]), Later;
+        Resource(&[]), Now;
     /// Bytes of data between two entries of the offset index.
     index_interval_bytes: "index.interval.bytes", Int = 4096, AtLeast(0),
         Resource(&[same("log.index.interval.bytes")]), Now;

@@ -1,0 +1,55 @@
+//! Replicas that `kafka-reassign-partitions --throttle` holds back (KIP-73).
+
+use super::*;
+
+const RATE: usize = 1_000_000;
+const WORD: usize = 100_000;
+
+/// Two brokers of which 1 has to copy `batches` of [`WORD`] bytes each from 0, with the throttle of `side` on and lists
+/// that name `replica`. Returns how long it took.
+async fn copied_in(side: &str, replica: &str, isr: &[i32], batches: usize) -> Duration {
+    let rate = [(format!("{side}.replication.throttled.rate"), RATE.to_string())];
+    let mut cluster = Cluster::with(2, 1, rate.into()).await;
+    let list = [(format!("{side}.replication.throttled.replicas"), replica.to_owned())];
+    let broker = BrokerConfig::new(Default::default()).unwrap();
+    let config = Arc::new(TopicConfig::resolve(&list.into(), &broker));
+    cluster.nodes.iter().flatten().for_each(|node| node.hosted.configure(Arc::clone(&config)));
+    cluster.elect(0, isr);
+    let word = "x".repeat(WORD);
+    let began = Instant::now();
+    (0..batches).for_each(|_| drop(cluster.node(0).write(batch(&[&word]))));
+    let end = cluster.node(0).ends().1;
+    let copied = async {
+        while cluster.node(1).ends().1 < end {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, copied).await.expect("a throttled replica arrives, too");
+    began.elapsed()
+}
+
+/// Three seconds' bytes, of which a leader sends a tenth ahead of the rate, and a follower takes what one message holds
+/// before it waits.
+#[tokio::test]
+async fn throttled_replica_outside_of_the_isr_copies_at_the_rate() {
+    for (side, replica) in [("leader", "*"), ("follower", "7:3,0:1")] {
+        let took = copied_in(side, replica, &[0], 3 * RATE / WORD + 2).await;
+        assert!(took > Duration::from_millis(1_800), "{side} {replica}: {took:?}");
+        assert!(took < Duration::from_secs(15), "{side} {replica}: {took:?}");
+    }
+}
+
+/// Eight seconds' bytes.
+#[tokio::test]
+async fn replicas_in_sync_and_those_not_listed_are_not_held_back() {
+    for (side, replica, isr) in [
+        ("leader", "*", &[0, 1][..]),
+        ("follower", "*", &[0, 1]),
+        ("leader", "0:1", &[0]),
+        ("follower", "0:0", &[0]),
+        ("follower", "", &[0]),
+    ] {
+        let took = copied_in(side, replica, isr, 8 * RATE / WORD).await;
+        assert!(took < Duration::from_secs(5), "{side} {replica} {isr:?}: {took:?}");
+    }
+}
