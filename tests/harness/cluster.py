@@ -153,6 +153,59 @@ class Cluster:
         until(lambda: self.is_whole(topic), patience, lambda: f"not in sync: {self.partitions(topic)}")
 
 
+class Isolated(Cluster):
+    """Controllers with ids from 101 on that keep no partitions, and brokers with ids from 1 on that do not vote. With `bootstrap`
+    nodes are told where the controllers are, and not who they are."""
+
+    def __init__(self, directory, settings=None, brokers=3, controllers=3, bootstrap=False):
+        super().__init__(directory, settings, brokers)
+        self.controllers = {i: Broker(directory / f"controller-{i}") for i in range(101, 101 + controllers)}
+        at = {i: f"127.0.0.1:{controller.port}" for i, controller in self.controllers.items()}
+        quorum = {"controller.quorum.bootstrap.servers": ",".join(at.values())}
+        if not bootstrap:
+            quorum = {"controller.quorum.voters": ",".join(f"{i}@{address}" for i, address in at.items())}
+        quorum |= {"controller.listener.names": "CONTROLLER"}
+        for broker in self.brokers.values():
+            del broker.settings["controller.quorum.voters"]
+            broker.settings |= quorum | {
+                "process.roles": "broker",
+                "listeners": f"PLAINTEXT://{broker.address}",
+                "milena.peer.listener": f"127.0.0.1:{broker.port + 1}",
+            }
+        for i, controller in self.controllers.items():
+            controller.settings = {
+                "node.id": str(i),
+                "process.roles": "controller",
+                "listeners": f"CONTROLLER://{at[i]}",
+                "advertised.listeners": f"CONTROLLER://{at[i]}",
+                **quorum,
+                **(settings or {}),
+            }
+
+    @property
+    def nodes(self):
+        return [*self.controllers.values(), *self.brokers.values()]
+
+    def start(self, patience=60):
+        with concurrent.futures.ThreadPoolExecutor(len(self.nodes)) as pool:
+            for started in [pool.submit(node.start) for node in self.nodes]:
+                started.result()
+        until(lambda: len(self.metadata([])["brokers"]) == len(self.brokers), patience, lambda: "the brokers do not see each other")
+
+    def stop(self):
+        super().stop()
+        for controller in self.controllers.values():
+            if controller.pid and controller.alive():
+                controller.kill()
+
+    def make_whole(self):
+        dead = [controller for controller in self.controllers.values() if not controller.alive()]
+        if dead:
+            with concurrent.futures.ThreadPoolExecutor(len(dead)) as pool:
+                list(pool.map(Broker.start, dead))
+        super().make_whole()
+
+
 class Load:
     """A driver's `load` command, and the history of what it was told."""
 

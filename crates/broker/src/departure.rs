@@ -39,7 +39,11 @@ impl Departure<'_> {
         }
         for group in self.groups {
             if group.leader().borrow().leader == Some(group.node_id()) {
-                transfer(group, |_| true).await;
+                // Controllers do not coordinate groups; where all others are, one leads until a broker is back.
+                let is_broker = |id: NodeId| image.broker(crate::liveness::broker(id)).is_some();
+                let has_broker =
+                    group.status().voters.iter().any(|id| *id != group.node_id() && is_broker(*id));
+                transfer(group, |id| is_broker(id) || !has_broker).await;
             }
         }
     }

@@ -9,6 +9,7 @@ use milena_peer::message::Peer;
 use milena_peer::message::change_members_request::Change;
 use milena_wire::Uuid;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tracing::{debug, info};
 
 use crate::cluster::{Controller, Members, whereabouts};
@@ -20,6 +21,11 @@ use crate::server::{StartError, check_meta};
 
 /// Before the leader is asked again whether this node is a member.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest that a new node asks to be a member.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Before it asks again, when others are being added.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// Between two questions of a member whether it still is one.
 const CONFIRMATION: Duration = Duration::from_secs(10);
@@ -96,7 +102,15 @@ async fn be_member(
     } else {
         info!(node = %peering.desk.node, "asking to be a member of the quorum");
         announced.await;
-        members.change(&change).await?;
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(refused) = members.change(&change).await {
+            // Members are added one at a time, and brokers of a new cluster come all at once.
+            if Instant::now() > deadline {
+                return Err(refused.into());
+            }
+            debug!(%refused, "not a member yet");
+            tokio::time::sleep(RETRY).await;
+        }
     }
     let closing = peering.closing.clone();
     let asking = async move {

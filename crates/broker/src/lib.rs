@@ -11,6 +11,7 @@ mod cleaner;
 mod clock;
 mod cluster;
 mod connection;
+mod controller_node;
 mod coordination;
 mod data_dir;
 mod departure;
@@ -44,6 +45,7 @@ mod view;
 mod waiters;
 
 pub use cluster::MembersError;
+pub use controller_node::ControllerNode;
 pub use forming::{FormingError, Refusal as FormingRefusal};
 pub use listeners::ListenError;
 /// For the threads of the control runtime.

@@ -21,7 +21,7 @@ use tracing::{error, info, warn};
 
 use crate::budget::Budget;
 use crate::cleaner::{LogCleaner, RunningCleaner};
-use crate::cluster::{AppliedEverywhere, Applier, ControllerTasks, Members, MembersError};
+use crate::cluster::{self, AppliedEverywhere, Applier, ControllerTasks, Members, MembersError};
 use crate::connection::Limits;
 use crate::coordination::{self, Coordination};
 use crate::data_dir::DataDir;
@@ -305,6 +305,13 @@ impl Server {
             stop(),
         ));
         server.tasks.spawn(terms.run(stop()));
+        if server.services.liveness.is_some() {
+            control.spawn(cluster::coordinators::seat_brokers(
+                quorum.coordination.clone(),
+                server.services.committed.clone(),
+                stop(),
+            ));
+        }
         server.tasks.spawn(coordination::run(
             calls,
             quorum.coordination,
@@ -321,7 +328,7 @@ impl Server {
         );
         server.tasks.spawn(Housekeeping { partitions, data_dir, settings }.run(stop()));
         if let Some(socket) = http {
-            server.tasks.spawn(http::serve(socket, Arc::clone(&server.services), stop()));
+            server.tasks.spawn(http::serve(socket, server.services.clone(), stop()));
         }
         server.services.view.applied(unfenced).await;
         if is_new && !loaded.create_topics.is_empty() {
@@ -438,7 +445,7 @@ impl Server {
     }
 }
 
-fn open_data_dir(config: &BrokerConfig) -> Result<DataDir, StartError> {
+pub(crate) fn open_data_dir(config: &BrokerConfig) -> Result<DataDir, StartError> {
     let dirs = config.data_dirs();
     let dir = PathBuf::from(dirs[0]);
     if dirs.len() > 1 {

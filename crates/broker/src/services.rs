@@ -82,7 +82,9 @@ impl Services {
         if leader == self.coordination_raft.node_id() && !is_followed(&self.coordination_raft) {
             return None;
         }
-        i32::try_from(leader.0).ok().map(BrokerId)
+        // A controller that leads for a moment hands over to a broker.
+        let image = self.view.image();
+        i32::try_from(leader.0).ok().map(BrokerId).filter(|id| image.broker(*id).is_some())
     }
 
     /// Makes a change to the cluster's metadata and waits until every live broker has applied it, at most

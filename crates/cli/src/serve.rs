@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use milena_broker::Server;
+use milena_broker::{ControllerNode, Server, StartError};
 use milena_config::container;
 use milena_config::load::{Loaded, Sources};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
@@ -122,31 +122,31 @@ fn serve(loaded: Loaded) -> ExitCode {
     let code = data.block_on(async move {
         // A node may wait for others before it has started.
         let started = tokio::select! {
-            started = Server::start(loaded, &handle) => started,
+            started = Running::start(loaded, &handle) => started,
             name = stop_signal() => {
                 info!(signal = name, "stopped before the broker had started");
                 return ExitCode::SUCCESS;
             }
         };
-        let server = match started {
-            Ok(server) => server,
+        let running = match started {
+            Ok(running) => running,
             Err(error) => {
                 error!("{error}");
                 return ExitCode::FAILURE;
             }
         };
-        announce(&server);
+        running.announce();
         let code = tokio::select! {
             name = stop_signal() => {
                 info!(signal = name, "stopping");
                 ExitCode::SUCCESS
             }
-            reason = server.failed() => {
-                error!(reason, "the metadata quorum has stopped; the broker cannot go on");
+            reason = running.failed() => {
+                error!(reason, "the metadata quorum has stopped; the node cannot go on");
                 ExitCode::FAILURE
             }
         };
-        server.stop().await;
+        running.stop().await;
         code
     });
     data.shutdown_background();
@@ -154,20 +154,61 @@ fn serve(loaded: Loaded) -> ExitCode {
     code
 }
 
-fn announce(server: &Server) {
-    for endpoint in server.endpoints() {
-        info!(
-            listener = endpoint.listener,
-            advertised = format!("{}:{}", endpoint.host, endpoint.port),
-            "clients connect here"
-        );
+/// A node by its roles.
+enum Running {
+    /// A broker, which may vote as well.
+    Broker(Server),
+    /// A controller alone.
+    Controller(ControllerNode),
+}
+
+impl Running {
+    async fn start(loaded: Loaded, control: &Handle) -> Result<Self, StartError> {
+        match loaded.broker.roles().broker {
+            true => Server::start(loaded, control).await.map(Self::Broker),
+            false => ControllerNode::start(loaded, control).await.map(Self::Controller),
+        }
     }
-    info!(
-        broker = server.broker_id(),
-        cluster_id = server.cluster_id(),
-        data = %server.data_dir().display(),
-        "Kafka Server started"
-    );
+
+    async fn failed(&self) -> String {
+        match self {
+            Self::Broker(server) => server.failed().await,
+            Self::Controller(controller) => controller.failed().await,
+        }
+    }
+
+    async fn stop(self) {
+        match self {
+            Self::Broker(server) => server.stop().await,
+            Self::Controller(controller) => controller.stop().await,
+        }
+    }
+
+    fn announce(&self) {
+        match self {
+            Self::Broker(server) => {
+                for endpoint in server.endpoints() {
+                    info!(
+                        listener = endpoint.listener,
+                        advertised = format!("{}:{}", endpoint.host, endpoint.port),
+                        "clients connect here"
+                    );
+                }
+                info!(
+                    broker = server.broker_id(),
+                    cluster_id = server.cluster_id(),
+                    data = %server.data_dir().display(),
+                    "Kafka Server started"
+                );
+            }
+            Self::Controller(controller) => info!(
+                controller = controller.node_id(),
+                cluster_id = controller.cluster_id(),
+                data = %controller.data_dir().display(),
+                "Kafka Server started"
+            ),
+        }
+    }
 }
 
 fn threads() -> usize {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::listeners::Listeners;
 use crate::quorum::Quorum;
+use crate::roles::Roles;
 use crate::tables;
 use crate::{Invalid, Overrides, Scope, StartError, Value};
 
@@ -50,6 +51,7 @@ impl BrokerConfig {
         config.check_relations()?;
         config.listeners = Arc::new(Listeners::resolve(&config)?);
         config.quorum = Arc::new(Quorum::resolve(&config, &config.listeners)?);
+        config.roles().check(&config, &config.listeners, &config.quorum)?;
         Ok(config)
     }
 
@@ -110,6 +112,11 @@ impl BrokerConfig {
     /// The other nodes, as configured.
     pub fn quorum(&self) -> &Quorum {
         &self.quorum
+    }
+
+    /// What this node does.
+    pub fn roles(&self) -> Roles {
+        Roles::of(self)
     }
 
     /// Number of this node, unique in the cluster.

@@ -57,6 +57,9 @@ pub enum StartError {
     /// A setting is not acceptable.
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    /// `process.roles` and other settings do not go together. Holds the whole sentence.
+    #[error("{0}")]
+    Roles(String),
     /// A line of the properties file cannot be read.
     #[error("{file}:{line}: {reason}")]
     Properties {

@@ -24,6 +24,7 @@ pub mod load;
 pub mod properties;
 pub mod quorum;
 mod resource_config;
+mod roles;
 mod setting;
 pub mod tables;
 mod topic_config;
@@ -37,6 +38,7 @@ pub use check::Check;
 pub use error::{Invalid, StartError};
 pub use kind::{ConfigType, Value};
 pub use resource_config::{ClientMetricsConfig, GroupConfig};
+pub use roles::Roles;
 pub use setting::{Effect, Scope, Setting, Synonym, Unit};
 pub use topic_config::{CompressionType, TimestampType, TopicConfig};
 

@@ -96,6 +96,12 @@ impl Listeners {
         check_distinct(&all)?;
         let (controller, bind): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|listener| controllers.contains(&listener.name));
+        let mut warnings = Vec::new();
+        if !config.roles().broker {
+            let (_, controller_advertised) =
+                advertised(config, &bind, &controllers, &protocols, &mut warnings)?;
+            return Ok(Self { bind, controller, controller_advertised, warnings, ..Self::default() });
+        }
         if bind.is_empty() {
             return Err(refuse(
                 "listeners: at least one listener must be for clients, that is, not in controller.listener.names",
@@ -110,7 +116,6 @@ impl Listeners {
                 listener.protocol.name()
             )));
         }
-        let mut warnings = Vec::new();
         let (advertised, controller_advertised) =
             advertised(config, &bind, &controllers, &protocols, &mut warnings)?;
         let inter_broker = inter_broker(config, &bind)?;

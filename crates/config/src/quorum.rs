@@ -30,6 +30,8 @@ pub struct Quorum {
     pub listen: Option<(String, u16)>,
     /// What other nodes are told instead of that, if somebody said.
     pub advertised: Option<String>,
+    /// Host of this node as other brokers know it, for one that listens everywhere and was told nothing more.
+    pub host: Option<String>,
 }
 
 impl Quorum {
@@ -48,7 +50,7 @@ impl Quorum {
         let servers = config.controller_quorum_bootstrap_servers().iter();
         let bootstrap_servers: Vec<String> =
             servers.map(|server| parse_address(BOOTSTRAP, server)).collect::<Result<_, _>>()?;
-        let mut quorum = Self { voters, bootstrap_servers, listen: None, advertised: None };
+        let mut quorum = Self { voters, bootstrap_servers, listen: None, advertised: None, host: None };
         let own = |listener: &Listener| (listener.host.clone(), listener.port);
         quorum.listen = match listeners.controller.first() {
             Some(listener) => Some(own(listener)),
@@ -64,6 +66,9 @@ impl Quorum {
             (None, Some(listener)) => Some(join_address(&listener.host, listener.port)),
             (None, None) => None,
         };
+        let inter_broker = listeners.advertised_for(&listeners.inter_broker);
+        let is_told = listeners.controller.is_empty() && quorum.listen.is_some();
+        quorum.host = inter_broker.filter(|it| is_told && !it.host.is_empty()).map(|it| it.host.clone());
         Ok(quorum)
     }
 }

@@ -6,7 +6,7 @@ use imbl::{OrdMap, Vector};
 use milena_config::Overrides;
 use milena_wire::Uuid;
 
-use crate::{Broker, BrokerId, Partition, Record, Resource, names};
+use crate::{Broker, BrokerId, DedicatedController, Partition, Record, Resource, names};
 
 /// All metadata at one moment. Cloning costs a few reference counts; a changed copy shares what did not change.
 ///
@@ -16,6 +16,7 @@ pub struct Image {
     pub(crate) index: u64,
     pub(crate) cluster_id: Option<Arc<str>>,
     pub(crate) brokers: OrdMap<BrokerId, Arc<Broker>>,
+    pub(crate) controllers: OrdMap<BrokerId, Arc<DedicatedController>>,
     pub(crate) topics: OrdMap<[u8; 16], Topic>,
     pub(crate) names: OrdMap<Arc<str>, Uuid>,
     pub(crate) collisions: OrdMap<Arc<str>, Arc<str>>,
@@ -77,6 +78,16 @@ impl Image {
     /// The broker with this id.
     pub fn broker(&self, id: BrokerId) -> Option<&Arc<Broker>> {
         self.brokers.get(&id)
+    }
+
+    /// All nodes that are registered as controllers alone, by id.
+    pub fn controllers(&self) -> impl Iterator<Item = &Arc<DedicatedController>> {
+        self.controllers.values()
+    }
+
+    /// The node with this id, if it is a controller alone.
+    pub fn controller(&self, id: BrokerId) -> Option<&Arc<DedicatedController>> {
+        self.controllers.get(&id)
     }
 
     /// Brokers that are not fenced: those that clients are told of (test id MD-6).
@@ -170,6 +181,12 @@ impl Image {
             }
             Record::BrokerUnregistered { id } => {
                 self.brokers.remove(id);
+            }
+            Record::ControllerRegistered(controller) => {
+                self.controllers.insert(controller.id, Arc::new(controller.clone()));
+            }
+            Record::ControllerUnregistered { id } => {
+                self.controllers.remove(id);
             }
             Record::TopicCreated { id, name } => self.insert_topic(*id, name),
             Record::TopicDeleted { id } => self.remove_topic(*id),

@@ -8,6 +8,7 @@
 //! Absent on purpose: I/O, clocks, randomness of its own, knowledge of who is the controller.
 
 mod broker;
+mod controller;
 pub mod decide;
 mod delta;
 pub mod election;
@@ -25,6 +26,7 @@ mod stored;
 mod tests;
 
 pub use broker::{Broker, Endpoint};
+pub use controller::DedicatedController;
 pub use delta::{Delta, PartitionChanged};
 pub use ids::{BrokerEpoch, BrokerId, PartitionEpoch};
 pub use image::{Image, Topic};

@@ -2,7 +2,7 @@
 
 use milena_wire::Uuid;
 
-use crate::{Broker, BrokerId, Partition, Resource};
+use crate::{Broker, BrokerId, DedicatedController, Partition, Resource};
 
 /// One change. Decided by [`crate::decide`], agreed on by the quorum, applied by [`crate::Image::apply`].
 ///
@@ -27,6 +27,13 @@ pub enum Record {
     },
     /// A broker is forgotten.
     BrokerUnregistered {
+        /// Which.
+        id: BrokerId,
+    },
+    /// A node that is no broker votes, or has moved.
+    ControllerRegistered(DedicatedController),
+    /// A node is a controller alone no longer.
+    ControllerUnregistered {
         /// Which.
         id: BrokerId,
     },

@@ -177,6 +177,11 @@ pub enum Refusal {
     #[error("The change completed a reassignment and another broker leads now.")]
     NewLeaderElected,
 
+    #[error(
+        "Node {0} is registered as a broker. Move its replicas away and unregister it before it becomes a controller \
+         alone."
+    )]
+    RegisteredAsBroker(BrokerId),
     #[error("Invalid update version {level} for feature {feature}. {reason}")]
     InvalidFeatureLevel { feature: String, level: i16, reason: String },
 }
@@ -253,6 +258,7 @@ impl Refusal {
             Self::OldPartitionEpoch => ErrorCode::InvalidUpdateVersion,
             Self::IneligibleReplica(_) => ErrorCode::IneligibleReplica,
             Self::NewLeaderElected => ErrorCode::NewLeaderElected,
+            Self::RegisteredAsBroker(_) => ErrorCode::InvalidRegistration,
             Self::InvalidFeatureLevel { .. } => ErrorCode::InvalidUpdateVersion,
         }
     }

@@ -106,6 +106,8 @@ impl State {
             }
             Record::BrokerRegistered(broker) => broker_change(image, broker.id),
             Record::BrokerChanged { id, .. } | Record::BrokerUnregistered { id } => broker_change(image, *id),
+            Record::ControllerRegistered(controller) => controller_change(image, controller.id),
+            Record::ControllerUnregistered { id } => controller_change(image, *id),
             Record::TopicCreated { id, name } => {
                 (topic_key(*id), Some(encoded(&proto::Topic { name: name.clone() })))
             }
@@ -136,6 +138,13 @@ fn broker_change(image: &Image, id: crate::BrokerId) -> Change {
     let mut key = BytesMut::from(&b"b/"[..]);
     key.put_i32(id.0);
     (key.freeze(), image.broker(id).map(|broker| encoded(&stored::broker_to_proto(broker))))
+}
+
+fn controller_change(image: &Image, id: crate::BrokerId) -> Change {
+    let mut key = BytesMut::from(&b"d/"[..]);
+    key.put_i32(id.0);
+    let value = image.controller(id).map(|controller| encoded(&stored::controller_to_proto(controller)));
+    (key.freeze(), value)
 }
 
 fn encoded(message: &impl Message) -> Bytes {
@@ -179,6 +188,10 @@ fn restore_pair(image: &mut Image, key: &[u8], value: &[u8]) -> Result<(), Decod
         [b'c', b'/', code, name @ ..] => {
             let resource = stored::resource((*code).into(), text(name)?)?;
             image.configs.insert(resource, Arc::new(proto::Configs::decode(value)?.values));
+        }
+        [b'd', b'/', _, _, _, _] => {
+            let controller = stored::controller_from_proto(proto::Controller::decode(value)?)?;
+            image.controllers.insert(controller.id, Arc::new(controller));
         }
         [b'f', b'/', name @ ..] => {
             image.features.insert(text(name)?.into(), i16::from_be_bytes(number(value)?));

@@ -6,7 +6,9 @@ use milena_wire::Uuid;
 use prost::Message;
 use thiserror::Error;
 
-use crate::{Broker, BrokerEpoch, BrokerId, Endpoint, Partition, PartitionEpoch, Record, Resource};
+use crate::{
+    Broker, BrokerEpoch, BrokerId, DedicatedController, Endpoint, Partition, PartitionEpoch, Record, Resource,
+};
 
 #[allow(missing_docs, clippy::all, unused_qualifications)]
 pub(crate) mod proto {
@@ -61,6 +63,10 @@ fn record_to_proto(record: &Record) -> proto::Record {
             })
         }
         Record::BrokerUnregistered { id } => Change::BrokerUnregistered(id.0),
+        Record::ControllerRegistered(controller) => {
+            Change::ControllerRegistered(controller_to_proto(controller))
+        }
+        Record::ControllerUnregistered { id } => Change::ControllerUnregistered(id.0),
         Record::TopicCreated { id, name } => {
             Change::TopicCreated(proto::TopicCreated { id: id.0.to_vec(), name: name.clone() })
         }
@@ -95,6 +101,10 @@ fn record_from_proto(record: proto::Record) -> Result<Record, DecodeError> {
             in_controlled_shutdown: it.in_controlled_shutdown,
         },
         Change::BrokerUnregistered(id) => Record::BrokerUnregistered { id: BrokerId(id) },
+        Change::ControllerRegistered(controller) => {
+            Record::ControllerRegistered(controller_from_proto(controller)?)
+        }
+        Change::ControllerUnregistered(id) => Record::ControllerUnregistered { id: BrokerId(id) },
         Change::TopicCreated(it) => Record::TopicCreated { id: uuid(&it.id)?, name: it.name },
         Change::TopicDeleted(id) => Record::TopicDeleted { id: uuid(&id)? },
         Change::PartitionSet(it) => Record::PartitionSet {
@@ -165,6 +175,24 @@ pub(crate) fn broker_from_proto(broker: proto::Broker) -> Result<Broker, DecodeE
         in_controlled_shutdown: broker.in_controlled_shutdown,
         log_dirs: broker.log_dirs.iter().map(|dir| uuid(dir)).collect::<Result<_, _>>()?,
         peer_address: broker.peer_address,
+    })
+}
+
+pub(crate) fn controller_to_proto(controller: &DedicatedController) -> proto::Controller {
+    proto::Controller {
+        id: controller.id.0,
+        directory: controller.directory.0.to_vec(),
+        peer_address: controller.peer_address.clone(),
+    }
+}
+
+pub(crate) fn controller_from_proto(
+    controller: proto::Controller,
+) -> Result<DedicatedController, DecodeError> {
+    Ok(DedicatedController {
+        id: BrokerId(controller.id),
+        directory: uuid(&controller.directory)?,
+        peer_address: controller.peer_address,
     })
 }
 

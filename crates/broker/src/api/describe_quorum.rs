@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use milena_metadata::{Broker, BrokerId, Image};
+use milena_metadata::{Broker, BrokerId, DedicatedController, Image};
 use milena_quorum::{GroupStatus, NodeId};
-use milena_wire::ErrorCode;
 use milena_wire::describe_quorum::{
     DescribeQuorumRequest, DescribeQuorumResponse, Listener, Node, ReplicaState, ResponsePartitionData,
     ResponseTopicData,
 };
+use milena_wire::{ErrorCode, Uuid};
 
 use crate::clock;
 use crate::cluster::status;
@@ -62,9 +62,7 @@ fn replica_state(status: &GroupStatus, image: &Image, id: NodeId) -> ReplicaStat
     };
     ReplicaState {
         replica_id: id.0 as i32,
-        replica_directory_id: broker(image, id)
-            .and_then(|it| it.log_dirs.first().copied())
-            .unwrap_or_default(),
+        replica_directory_id: directory(image, id).unwrap_or_default(),
         log_end_offset: if is_leader {
             end(status.last_index)
         } else {
@@ -84,10 +82,20 @@ fn broker(image: &Image, id: NodeId) -> Option<&Broker> {
     image.broker(BrokerId(i32::try_from(id.0).ok()?)).map(|broker| &**broker)
 }
 
+fn controller(image: &Image, id: NodeId) -> Option<&DedicatedController> {
+    image.controller(BrokerId(i32::try_from(id.0).ok()?)).map(|controller| &**controller)
+}
+
+fn directory(image: &Image, id: NodeId) -> Option<Uuid> {
+    let of_broker = broker(image, id).and_then(|it| it.log_dirs.first().copied());
+    of_broker.or_else(|| controller(image, id).map(|it| it.directory))
+}
+
 /// Where the quorum reaches a voter; one that is alone is reached by its clients only.
 fn node(image: &Image, context: &Context, id: NodeId) -> Node {
     let broker = broker(image, id);
-    let peer = broker.and_then(|broker| broker.peer_address.rsplit_once(':'));
+    let address = broker.map(|it| &it.peer_address).or(controller(image, id).map(|it| &it.peer_address));
+    let peer = address.and_then(|address| address.rsplit_once(':'));
     let listener = match peer {
         Some((host, port)) => Some(Listener {
             name: PEER_LISTENER.into(),

@@ -8,6 +8,7 @@ mod applier;
 mod balance;
 mod controller;
 mod controller_tasks;
+pub(crate) mod coordinators;
 mod fencing;
 mod machine;
 pub(crate) mod members;

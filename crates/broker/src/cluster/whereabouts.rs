@@ -31,6 +31,8 @@ pub(crate) async fn follow(committed: Committed, addresses: Addresses, peers: Pe
 }
 
 fn peer_addresses(image: &Image) -> BTreeMap<NodeId, String> {
-    let brokers = image.brokers().filter(|broker| !broker.peer_address.is_empty());
-    brokers.map(|broker| (NodeId(broker.id.0 as u64), broker.peer_address.clone())).collect()
+    let brokers = image.brokers().map(|broker| (broker.id, &broker.peer_address));
+    let controllers = image.controllers().map(|controller| (controller.id, &controller.peer_address));
+    let all = brokers.chain(controllers).filter(|(_, address)| !address.is_empty());
+    all.map(|(id, address)| (NodeId(id.0 as u64), address.clone())).collect()
 }

@@ -128,8 +128,9 @@ impl Desk {
         answer.voters = voters
             .map(|id| Peer { node: id.0, address: self.addresses.get(id).unwrap_or_default() })
             .collect();
-        let registered =
-            image.broker(BrokerId(request.node as i32)).and_then(|broker| broker.log_dirs.first());
+        let id = BrokerId(request.node as i32);
+        let of_broker = image.broker(id).and_then(|broker| broker.log_dirs.first());
+        let registered = of_broker.or_else(|| image.controller(id).map(|controller| &controller.directory));
         answer.registered_directory = registered.map(|id| id.0.to_vec().into()).unwrap_or_default();
         // It may have come back with another address, and cannot say so in the metadata before it is reached.
         if !request.address.is_empty() && answer.registered_directory == request.directory {

@@ -46,7 +46,11 @@ impl Peering {
         let Some((host, port)) = &config.quorum().listen else { return Ok(None) };
         let (sockets, port) = listeners::open_for_peers(host, *port)?;
         let node = NodeId(config.node_id() as u64);
-        let address = config.quorum().advertised.clone().unwrap_or_else(|| own_address(host, &sockets, port));
+        let address = config
+            .quorum()
+            .advertised
+            .clone()
+            .unwrap_or_else(|| own_address(host, config.quorum().host.as_deref(), &sockets, port));
         let addresses = Addresses::default();
         for voter in config.quorum().voters.iter().filter(|voter| voter.id != config.node_id()) {
             addresses.set(NodeId(voter.id as u64), voter.address.as_str());
@@ -101,12 +105,13 @@ impl Peering {
     }
 }
 
-/// What others are told when nobody said: the host that was configured, or this machine's name.
-fn own_address(host: &str, sockets: &[std::net::TcpListener], port: u16) -> String {
+/// What others are told when nobody said: the host that was configured, the one by which other brokers know this one, or
+/// this machine's name.
+fn own_address(host: &str, known_as: Option<&str>, sockets: &[std::net::TcpListener], port: u16) -> String {
     let is_any = |address: SocketAddr| address.ip().is_unspecified();
     let everywhere = sockets.iter().any(|socket| socket.local_addr().is_ok_and(is_any));
     match everywhere {
-        true => join_address(&listeners::machine_name(), port),
+        true => join_address(known_as.unwrap_or(&listeners::machine_name()), port),
         false => join_address(host, port),
     }
 }

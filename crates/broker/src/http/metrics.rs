@@ -20,7 +20,7 @@ pub(super) fn render(services: &Services) -> String {
     let mut page = Page::default();
     replicas(&mut page, services, &image);
     changes(&mut page, services);
-    controller(&mut page, services, &image);
+    controller(&mut page, services.cluster_raft.leader().borrow().is_self, &image);
     traffic(&mut page, services);
     partitions(&mut page, services, &image);
     logs(&mut page, services);
@@ -106,8 +106,7 @@ fn changes(page: &mut Page, services: &Services) {
 }
 
 /// What the controller knows of the cluster. Brokers that are not the controller say 0.
-fn controller(page: &mut Page, services: &Services, image: &Image) {
-    let is_controller = services.cluster_raft.leader().borrow().is_self;
+pub(super) fn controller(page: &mut Page, is_controller: bool, image: &Image) {
     let told = |count: usize| if is_controller { count } else { 0 };
     let offline = all(image).filter(|(_, _, it)| it.leader.is_none()).count();
     let imbalanced =

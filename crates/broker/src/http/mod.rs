@@ -6,6 +6,7 @@
 
 mod exposition;
 mod metrics;
+mod probe;
 mod readiness;
 
 use std::convert::Infallible;
@@ -27,9 +28,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::listeners::ListenError;
-use crate::services::Services;
 
-use readiness::Readiness;
+pub(crate) use probe::{ControllerProbe, Probed};
 
 /// Connections served at once; scrapers and probes are few, and each has its own.
 const CONNECTIONS: usize = 64;
@@ -61,7 +61,7 @@ pub(crate) fn bind(config: &BrokerConfig) -> Result<Option<std::net::TcpListener
 /// Answers until `shutdown`.
 pub(crate) async fn serve(
     socket: std::net::TcpListener,
-    services: Arc<Services>,
+    subject: Arc<dyn Probed>,
     shutdown: CancellationToken,
 ) {
     let socket = match TcpListener::from_std(socket) {
@@ -77,7 +77,7 @@ pub(crate) async fn serve(
             accepted = socket.accept(), if has_room => accepted,
         };
         match accepted {
-            Ok((stream, _)) => drop(connections.spawn(serve_one(stream, Arc::clone(&services)))),
+            Ok((stream, _)) => drop(connections.spawn(serve_one(stream, Arc::clone(&subject)))),
             Err(error) => {
                 debug!(%error, "connection not accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -86,9 +86,9 @@ pub(crate) async fn serve(
     }
 }
 
-async fn serve_one(stream: TcpStream, services: Arc<Services>) {
+async fn serve_one(stream: TcpStream, subject: Arc<dyn Probed>) {
     let answering = service_fn(|request: Request<_>| {
-        let response = answer(&services, request.method(), request.uri().path());
+        let response = answer(&*subject, request.method(), request.uri().path());
         async { Ok::<_, Infallible>(response) }
     });
     let serving = http1::Builder::new()
@@ -100,24 +100,24 @@ async fn serve_one(stream: TcpStream, services: Arc<Services>) {
     }
 }
 
-fn answer(services: &Services, method: &Method, path: &str) -> Response<Full<Bytes>> {
+fn answer(subject: &dyn Probed, method: &Method, path: &str) -> Response<Full<Bytes>> {
     if method != Method::GET && method != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
     }
     match path {
         "/livez" => text(StatusCode::OK, "ok\n"),
         "/readyz" => {
-            let readiness = Readiness::of(services);
+            let readiness = subject.readiness();
             let code = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             text(code, readiness.to_string())
         }
         "/safe-to-stop" => {
-            let readiness = Readiness::of(services);
+            let readiness = subject.readiness();
             let code = if readiness.may_stop() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             text(code, readiness.to_string())
         }
         "/metrics" => {
-            let mut response = text(StatusCode::OK, metrics::render(services));
+            let mut response = text(StatusCode::OK, subject.metrics());
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(exposition::CONTENT_TYPE));
             response
         }

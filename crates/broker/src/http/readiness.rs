@@ -7,6 +7,7 @@
 use std::fmt;
 
 use milena_metadata::{BrokerId, Image, Partition};
+use milena_quorum::GroupHandle;
 
 use crate::services::{Services, is_followed};
 
@@ -15,7 +16,7 @@ const NAMED: usize = 5;
 
 /// What a broker lacks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Readiness {
+pub(crate) struct Readiness {
     /// What stands in the way, each a sentence without its full stop.
     pub(super) reasons: Vec<String>,
     /// Partitions that would refuse `acks=all`, or have no leader, if this broker stopped now.
@@ -28,18 +29,7 @@ impl Readiness {
         let image = services.view.image();
         let is_open = |topic, index| services.partitions.get(topic, index).is_some();
         let mut readiness = Self::in_cluster(&image, services.broker_id, is_open);
-        for raft in [&services.cluster_raft, &services.coordination_raft] {
-            let leader = raft.leader().borrow().leader;
-            match leader {
-                None => readiness.reasons.push(format!("the Raft group {} has no leader", raft.id())),
-                Some(leader) if leader == raft.node_id() && !is_followed(raft) => {
-                    readiness
-                        .reasons
-                        .push(format!("leads the Raft group {}, and no quorum answers", raft.id()));
-                }
-                Some(_) => {}
-            }
-        }
+        readiness.reasons.extend(of_quorum([&services.cluster_raft, &services.coordination_raft]));
         // Without it nothing is acknowledged here, whatever the metadata that reached this broker says.
         if !services.partitions.may_lead() {
             readiness.reasons.push("holds no lease of the controller".to_owned());
@@ -90,6 +80,18 @@ impl Readiness {
     pub(super) fn may_stop(&self) -> bool {
         self.is_ready() && self.at_risk.is_empty()
     }
+}
+
+/// What the Raft groups of a node lack.
+pub(super) fn of_quorum(groups: [&GroupHandle; 2]) -> Vec<String> {
+    let lacks = |raft: &GroupHandle| match raft.leader().borrow().leader {
+        None => Some(format!("the Raft group {} has no leader", raft.id())),
+        Some(leader) if leader == raft.node_id() && !is_followed(raft) => {
+            Some(format!("leads the Raft group {}, and no quorum answers", raft.id()))
+        }
+        Some(_) => None,
+    };
+    groups.into_iter().filter_map(lacks).collect()
 }
 
 /// Whether one in-sync replica less is too few. A partition that needs all its replicas always is, and nothing that

@@ -7,9 +7,9 @@ settings! { BrokerConfig part 0 IDENTITY:
     configured_node_id: "node.id", MaybeInt = null, AtLeast(0), ReadOnly, Now;
     /// Older name of `node.id`; read when that is not given, and shown with its value when it is.
     broker_id: "broker.id", Int = "-1", AtLeast(-1), ReadOnly, Now;
-    /// Roles of this node. Every Milena node is broker and voter of the metadata quorum as needed.
-    process_roles: "process.roles", List = "broker,controller", Members(&["broker", "controller"]), ReadOnly,
-        Accepted("every node can do both; the first nodes vote");
+    /// Roles of this node. With `controller` alone it votes on metadata and keeps no partitions, with `broker` alone it
+    /// never votes on metadata; such brokers keep groups and offsets among themselves.
+    process_roles: "process.roles", List = "broker,controller", Members(&["broker", "controller"]), ReadOnly, Now;
     /// Names of the listeners that Kafka's controllers talk on. They are left out of what clients are told.
     controller_listener_names: "controller.listener.names", List = "", Any, ReadOnly, Now;
     /// The first voters, as id@host:port; the same list on each of them. They form the cluster; later changes are made

@@ -70,6 +70,9 @@ pub fn register(
         log_dirs: request.log_dirs.clone(),
         peer_address: request.peer_address.clone(),
     })];
+    if image.controller(request.id).is_some() {
+        records.push(Record::ControllerUnregistered { id: request.id });
+    }
     records.extend(without(image, config, request.id, (!kept).then_some(request.id)));
     Ok(Decision { records, answer: () })
 }

@@ -6,6 +6,7 @@
 
 pub mod brokers;
 pub mod configs;
+pub mod controllers;
 pub mod elect;
 pub mod features;
 pub mod isr;

@@ -2,6 +2,7 @@
 
 mod broker_life;
 mod configs;
+mod controllers;
 mod deltas;
 mod elections;
 mod feature_levels;
