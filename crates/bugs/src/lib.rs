@@ -86,6 +86,8 @@ bugs! {
     T11;
     /// A write is acknowledged by a later epoch's high watermark (KAFKA-20634).
     G1;
+    /// A commit is fenced when it is proposed, and not when it is applied (KAFKA-2555).
+    G4;
     /// The end of a transaction does not bump the epoch, so a late EndTxn ends the next one (KIP-890, KAFKA-17754).
     T1;
     /// Written markers are told by the transactional id alone, whatever transaction they ended (KAFKA-16352).

@@ -2,6 +2,7 @@
 
 use milena_bugs::{Bug, with};
 
+use crate::groups;
 use crate::transactions::{self, STEPS};
 use crate::{Options, Plan, Violation, run};
 
@@ -26,6 +27,14 @@ pub fn hunt(bug: Bug, limit: u64, events: u64) -> Option<Found> {
 pub fn hunt_in_transactions(bug: Bug, limit: u64) -> Option<(u64, String)> {
     (1..=limit).find_map(|seed| {
         let outcome = with(Some(bug), || transactions::run(seed, STEPS));
+        outcome.violation.map(|what| (seed, what))
+    })
+}
+
+/// As [`hunt`], in the simulation of groups.
+pub fn hunt_in_groups(bug: Bug, limit: u64) -> Option<(u64, String)> {
+    (1..=limit).find_map(|seed| {
+        let outcome = with(Some(bug), || groups::run(seed, groups::STEPS));
         outcome.violation.map(|what| (seed, what))
     })
 }

@@ -5,7 +5,8 @@
 //! schedule that the seed draws. After every event the oracles look for what must never be, and in the end, with all
 //! faults healed, for what must have become of everything.
 //!
-//! Transactions have a simulation of their own, [`transactions`], with simpler replication and a rougher network.
+//! Transactions have a simulation of their own, [`transactions`], with simpler replication and a rougher network; so have
+//! consumer groups and their offsets, [`groups`].
 //!
 //! A failing seed prints the schedule cut down to the faults that matter; the same seed gives the same run, event for
 //! event.
@@ -14,6 +15,7 @@ mod client;
 mod control;
 mod disk;
 mod follower;
+pub mod groups;
 #[cfg(feature = "bugs")]
 pub mod hunt;
 mod leader;

@@ -8,8 +8,7 @@ use std::time::Instant;
 use milena_sim::report::Stats;
 use milena_sim::{Options, Plan, run, shrink};
 
-const USAGE: &str =
-    "milena-sim [--transactions] [--seeds N] [--from S] [--jobs J] [--events E] [--seed X [--trace]]";
+const USAGE: &str = "milena-sim [--transactions | --groups] [--seeds N] [--from S] [--jobs J] [--events E] [--seed X [--trace]]";
 
 struct Arguments {
     seeds: u64,
@@ -19,8 +18,19 @@ struct Arguments {
     seed: Option<u64>,
     trace: bool,
     transactions: bool,
+    groups: bool,
     #[cfg_attr(not(feature = "bugs"), allow(dead_code))]
     bugs: Option<String>,
+}
+
+impl Arguments {
+    /// The seeds to run: one, or a range.
+    fn chosen(&self) -> std::ops::RangeInclusive<u64> {
+        match self.seed {
+            Some(seed) => seed..=seed,
+            None => self.from..=self.from + self.seeds - 1,
+        }
+    }
 }
 
 fn arguments() -> Option<Arguments> {
@@ -33,6 +43,7 @@ fn arguments() -> Option<Arguments> {
         seed: None,
         trace: false,
         transactions: false,
+        groups: false,
         bugs: None,
     };
     let mut words = std::env::args().skip(1);
@@ -46,6 +57,7 @@ fn arguments() -> Option<Arguments> {
             "--seed" => it.seed = Some(number(&mut words)?),
             "--trace" => it.trace = true,
             "--transactions" => it.transactions = true,
+            "--groups" => it.groups = true,
             #[cfg(feature = "bugs")]
             "--bugs" => it.bugs = Some(String::new()),
             #[cfg(feature = "bugs")]
@@ -68,6 +80,9 @@ fn main() -> ExitCode {
     }
     if arguments.transactions {
         return transactions(&arguments);
+    }
+    if arguments.groups {
+        return groups(&arguments);
     }
     match arguments.seed {
         Some(seed) => one(seed, &arguments),
@@ -98,10 +113,7 @@ fn one(seed: u64, arguments: &Arguments) -> ExitCode {
 
 /// Runs seeds of the simulation of transactions.
 fn transactions(arguments: &Arguments) -> ExitCode {
-    let seeds = match arguments.seed {
-        Some(seed) => seed..=seed,
-        None => arguments.from..=arguments.from + arguments.seeds - 1,
-    };
+    let seeds = arguments.chosen();
     let began = Instant::now();
     let (mut committed, mut aborted, mut failed) = (0, 0, 0);
     for seed in seeds {
@@ -116,6 +128,28 @@ fn transactions(arguments: &Arguments) -> ExitCode {
     let seconds = began.elapsed().as_secs_f64();
     println!(
         "{committed} parts of transactions committed, {aborted} aborted, {failed} seeds failed, {seconds:.1} s"
+    );
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs seeds of the simulation of groups.
+fn groups(arguments: &Arguments) -> ExitCode {
+    let began = Instant::now();
+    let (mut generations, mut committed, mut refused, mut failed) = (0, 0, 0, 0);
+    for seed in arguments.chosen() {
+        let outcome = milena_sim::groups::run(seed, milena_sim::groups::STEPS);
+        generations += outcome.generations;
+        committed += outcome.committed;
+        refused += outcome.refused;
+        if let Some(violation) = outcome.violation {
+            failed += 1;
+            println!("seed={seed}: {violation}");
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    println!(
+        "{generations} generations, {committed} offsets committed, {refused} refused, {failed} seeds failed, \
+         {seconds:.1} s"
     );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -198,6 +232,8 @@ fn hunt_bugs(only: &str, arguments: &Arguments) -> ExitCode {
     for &bug in milena_bugs::Bug::ALL.iter().filter(|it| only.is_empty() || format!("{it:?}") == only) {
         let found = if arguments.transactions {
             milena_sim::hunt::hunt_in_transactions(bug, arguments.seeds)
+        } else if arguments.groups {
+            milena_sim::hunt::hunt_in_groups(bug, arguments.seeds)
         } else {
             let found = milena_sim::hunt::hunt(bug, arguments.seeds, arguments.events);
             found.map(|found| (found.seeds, found.violation.what))

@@ -10,7 +10,7 @@ use milena_partition::{
     Patience, Position, Producers, Replica, Reply,
 };
 use milena_records::{BatchHeader, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TransactionResult};
-use milena_sim::hunt::{hunt, hunt_in_transactions};
+use milena_sim::hunt::{hunt, hunt_in_groups, hunt_in_transactions};
 
 /// Seeds that a mistake may take to be noticed.
 const LIMIT: u64 = 150;
@@ -48,6 +48,13 @@ fn the_simulation_of_transactions_notices_mistakes_that_lost_transactions_elsewh
     let unnoticed: Vec<Bug> =
         noticed.into_iter().filter(|bug| hunt_in_transactions(*bug, LIMIT).is_none()).collect();
     assert_eq!(unnoticed, []);
+}
+
+#[test]
+fn the_simulation_of_groups_notices_a_commit_that_is_fenced_too_early() {
+    std::panic::set_hook(Box::new(|_| {}));
+    let found = hunt_in_groups(Bug::G4, LIMIT).expect("it is noticed");
+    assert!(found.1.starts_with("G4"), "{found:?}");
 }
 
 /// A follower with offsets 0 to 9 in epochs 1, 2 and 5, which follows broker 1 in epoch 6.

@@ -1,0 +1,377 @@
+//! Consumer groups, from members over coordinators that come and go to the replicated log, and back to readers.
+//!
+//! The decisions are the product's: both halves of `group`. Raft is modelled as a log that is always right: of what a
+//! deposed coordinator had proposed, its successor's log holds a beginning, and nothing else of it is ever committed.
+//! The deposed one does not know for a while, and goes on. Requests and answers are delayed and lost; members die, leave,
+//! lose patience and come back, and those that were removed go on as zombies until they hear of it.
+//!
+//! What a seed does follows from it alone. Broken promises are panics, caught by [`run`].
+
+mod member;
+mod office;
+mod oracle;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use milena_group::{Event, Groups, Now, Reply, RequestId, Settings};
+
+use crate::random::Random;
+use member::Member;
+use office::{Office, Outcomes};
+use oracle::Oracle;
+
+/// Steps of a run, enough for every mistake that is known.
+pub const STEPS: usize = 6_000;
+
+const GROUP: &str = "g";
+const PARTITIONS: i32 = 4;
+/// Members that are alive at the same time.
+const MEMBERS: usize = 3;
+/// Messages on their way, at most; more are lost.
+const NETWORK: usize = 24;
+const SESSION_MS: i32 = 6_000;
+const REBALANCE_MS: i32 = 10_000;
+/// Time in which a group must have come to rest once all faults are healed.
+const REST_MS: u64 = 120_000;
+
+/// What a run came to.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Generations that members heard of.
+    pub generations: usize,
+    /// Commits that were acknowledged.
+    pub committed: usize,
+    /// Commits that were refused.
+    pub refused: usize,
+    /// The promise that was broken.
+    pub violation: Option<String>,
+}
+
+/// Runs `steps` under the seed, then heals everything and waits until it has come to rest.
+pub fn run(seed: u64, steps: usize) -> Outcome {
+    let mut world = World::new(seed);
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        (0..steps).for_each(|_| world.step());
+        world.come_to_rest();
+    }));
+    let violation = result.err().map(|why| match why.downcast::<String>() {
+        Ok(text) => *text,
+        Err(why) => why.downcast_ref::<&str>().map_or_else(String::new, |text| (*text).to_owned()),
+    });
+    let Oracle { committed, refused, .. } = world.oracle;
+    Outcome { generations: world.oracle.generations(), committed, refused, violation }
+}
+
+/// What travels.
+enum Message {
+    /// To the coordinator of a term.
+    Asked { term: u64, event: Event },
+    /// To whoever asked.
+    Answered { request: RequestId, reply: Reply },
+}
+
+struct World {
+    random: Random,
+    now: Now,
+    settings: Settings,
+    /// State with everything applied that is committed.
+    groups: Groups,
+    /// Entries that are committed.
+    index: u64,
+    /// Coordinators, the present one last; those before it do not know yet.
+    offices: Vec<Office>,
+    network: Vec<Message>,
+    members: Vec<Member>,
+    /// By whom each request was asked.
+    asked: BTreeMap<RequestId, usize>,
+    next_request: u64,
+    next_uuid: u64,
+    next_offset: i64,
+    oracle: Oracle,
+    /// Whether messages are lost.
+    is_rough: bool,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed, 11);
+        let settings = Settings {
+            initial_rebalance_delay_ms: 500,
+            max_batch_commits: 1 + random.below(3),
+            max_batches_in_flight: 1 + random.below(3),
+            ..Settings::default()
+        };
+        let now = Now { monotonic_ms: 1_000, unix_ms: 1_000_000 };
+        let groups = Groups::default();
+        let offices = vec![Office::new(1, now, groups.clone(), settings.clone())];
+        let mut world = Self {
+            random,
+            now,
+            settings,
+            groups,
+            index: 0,
+            offices,
+            network: Vec::new(),
+            members: Vec::new(),
+            asked: BTreeMap::new(),
+            next_request: 0,
+            next_uuid: 0,
+            next_offset: 0,
+            oracle: Oracle::default(),
+            is_rough: true,
+        };
+        (0..MEMBERS).for_each(|_| world.start_member());
+        world
+    }
+
+    fn step(&mut self) {
+        let ms = self.random.below(10);
+        self.pass(ms as u64);
+        match self.random.below(1_000) {
+            0..380 => self.deliver(),
+            380..640 => {
+                let member = self.some_member();
+                self.go_on(member);
+            }
+            640..850 => self.commit(),
+            850..870 => {
+                let member = self.some_member();
+                self.members[member].lose_patience();
+            }
+            870..880 => self.replace_member(false),
+            880..888 => self.replace_member(true),
+            888..900 => {
+                // A quorum did not answer in time; the entry may still be committed.
+                let now = self.now;
+                let outcomes = self.leader().time_out(now);
+                self.take(outcomes);
+            }
+            900..915 => self.fail_over(),
+            915..935 => self.depose(),
+            935..945 => self.commit_as_administrator(),
+            _ => {
+                // Now and then longer than a session lasts without a sign of life.
+                let longest = if self.random.below(12) == 0 { 9_000 } else { 600 };
+                let ms = self.random.below(longest);
+                self.pass(ms as u64);
+            }
+        }
+    }
+
+    fn leader(&mut self) -> &mut Office {
+        self.offices.last_mut().expect("somebody leads")
+    }
+
+    /// Lets time pass for everybody.
+    fn pass(&mut self, ms: u64) {
+        self.now.monotonic_ms += ms;
+        self.now.unix_ms += ms as i64;
+        for at in 0..self.offices.len() {
+            if self.offices[at].is_due(self.now) {
+                let outcomes = self.offices[at].step(self.now, Event::Tick);
+                self.take(outcomes);
+            }
+        }
+    }
+
+    /// Commits what the leader proposed first, and tells it.
+    fn commit(&mut self) {
+        let Some(entry) = self.leader().proposed.pop_front() else { return };
+        let answer = self.apply(&entry.command);
+        let now = self.now;
+        let groups = self.groups.clone();
+        let outcomes = self.leader().committed(now, groups, &entry, answer);
+        self.take(outcomes);
+    }
+
+    /// One entry more for everybody.
+    fn apply(&mut self, command: &milena_group::Command) -> milena_group::Answer {
+        self.index += 1;
+        let before = self.groups.clone();
+        let answer = self.groups.apply(self.index, command, &mut Vec::new());
+        self.oracle.applied(&before, &self.groups, self.now, &self.settings);
+        answer
+    }
+
+    /// Another voter leads: it has a beginning of what was proposed, and what was committed.
+    fn fail_over(&mut self) {
+        let proposed: Vec<_> = self.leader().proposed.drain(..).collect();
+        let survive = self.random.below(proposed.len() + 1);
+        for entry in &proposed[..survive] {
+            self.apply(&entry.command);
+        }
+        let term = self.leader().term + 1;
+        let new = Office::new(term, self.now, self.groups.clone(), self.settings.clone());
+        self.offices.push(new);
+        if self.offices.len() > 3 {
+            self.depose();
+        }
+    }
+
+    /// The oldest coordinator that is none any more hears of it.
+    fn depose(&mut self) {
+        if self.offices.len() > 1 {
+            let now = self.now;
+            let outcomes = self.offices.remove(0).resign(now);
+            self.take(outcomes);
+        }
+    }
+
+    /// Sends what a coordinator answers.
+    fn take(&mut self, outcomes: Outcomes) {
+        for (request, reply) in outcomes {
+            self.oracle.answered(request, &reply);
+            self.send(Message::Answered { request, reply });
+        }
+    }
+
+    fn send(&mut self, message: Message) {
+        if self.network.len() < NETWORK || !self.is_rough {
+            self.network.push(message);
+        }
+    }
+
+    fn deliver(&mut self) {
+        if self.network.is_empty() {
+            return;
+        }
+        let at = self.random.below(self.network.len());
+        let message = self.network.swap_remove(at);
+        if !(self.is_rough && self.random.below(12) == 0) {
+            self.receive(message);
+        }
+    }
+
+    fn receive(&mut self, message: Message) {
+        match message {
+            Message::Asked { term, event } => {
+                let now = self.now;
+                let Some(office) = self.offices.iter_mut().find(|it| it.term == term) else { return };
+                let outcomes = office.step(now, event);
+                self.take(outcomes);
+            }
+            Message::Answered { request, reply } => {
+                let member = self.asked[&request];
+                self.members[member].hear(request, reply);
+            }
+        }
+    }
+
+    fn request(&mut self, member: usize) -> RequestId {
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        self.asked.insert(request, member);
+        request
+    }
+
+    /// Asks the coordinator that a client has found: a deposed one now and then.
+    fn ask(&mut self, event: Event) {
+        let is_stale = self.is_rough && self.random.below(6) == 0;
+        let at = if is_stale { self.random.below(self.offices.len()) } else { self.offices.len() - 1 };
+        let term = self.offices[at].term;
+        self.send(Message::Asked { term, event });
+    }
+
+    fn start_member(&mut self) {
+        let instance = (self.random.below(3) == 0).then(|| format!("i{}", self.random.below(2)));
+        let taken = self.members.iter().any(|it| !it.is_dead && it.instance == instance);
+        let number = self.members.len();
+        self.members.push(Member::new(number, instance.filter(|_| !taken)));
+    }
+
+    /// One that lives.
+    fn some_member(&mut self) -> usize {
+        let alive: Vec<_> = self.members.iter().filter(|it| !it.is_dead).map(|it| it.number).collect();
+        alive[self.random.below(alive.len())]
+    }
+
+    /// A process ends, with a word or without, and another one starts: under the same name, if it had one.
+    fn replace_member(&mut self, says_so: bool) {
+        let old = self.some_member();
+        if says_so {
+            let request = self.request(old);
+            if let Some(event) = self.members[old].leave(request) {
+                self.ask(event);
+            }
+        }
+        self.members[old].is_dead = true;
+        let instance = self.members[old].instance.clone();
+        match instance {
+            Some(instance) => self.members.push(Member::new(self.members.len(), Some(instance))),
+            None => self.start_member(),
+        }
+    }
+
+    /// What a member does next.
+    fn go_on(&mut self, member: usize) {
+        if self.members[member].waits() {
+            return;
+        }
+        let request = self.request(member);
+        self.next_uuid += 1;
+        let uuid = format!("u{}", self.next_uuid);
+        let commits = self.random.below(2) == 0;
+        let event = if commits && let Some(commit) = self.members[member].commit(&mut self.next_offset) {
+            self.oracle.attempted(request, &commit);
+            Event::CommitOffsets(request, commit)
+        } else {
+            self.members[member].next(request, uuid)
+        };
+        if let Event::Sync(_, sync) = &event {
+            self.oracle.syncs(request, sync);
+        }
+        self.members[member].asks(request);
+        self.ask(event);
+    }
+
+    /// A commit of nobody, as tools make it: not while the group has members (G5).
+    fn commit_as_administrator(&mut self) {
+        let nobody = Member::new(usize::MAX, None);
+        let request = self.request(0);
+        let commit = nobody.commit_of_nobody(&mut self.next_offset);
+        self.oracle.attempted(request, &commit);
+        self.ask(Event::CommitOffsets(request, commit));
+    }
+
+    /// Nothing fails any more: the group must come to one generation, in which every partition has an owner that can
+    /// commit.
+    fn come_to_rest(&mut self) {
+        self.is_rough = false;
+        while self.offices.len() > 1 {
+            self.depose();
+        }
+        self.members.iter_mut().for_each(Member::lose_patience);
+        let deadline = self.now.monotonic_ms + REST_MS;
+        let mut acked = self.oracle.committed;
+        while self.now.monotonic_ms < deadline {
+            self.pass(20);
+            for at in 0..self.members.len() {
+                if !self.members[at].is_dead {
+                    self.go_on(at);
+                }
+            }
+            while !self.network.is_empty() || !self.leader().proposed.is_empty() {
+                self.deliver();
+                self.commit();
+            }
+            // A while after the last of them has joined, all of them commit.
+            if !self.is_at_rest() {
+                acked = self.oracle.committed;
+            } else if self.oracle.committed > acked + 10 * MEMBERS {
+                return;
+            }
+        }
+        let stands: Vec<_> =
+            self.members.iter().filter(|it| !it.is_dead).map(|it| (it.generation, &it.owned)).collect();
+        panic!("the group has not come to rest: {stands:?}");
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let alive: Vec<_> = self.members.iter().filter(|it| !it.is_dead).collect();
+        let mut owned: Vec<i32> = alive.iter().flat_map(|it| it.owned.iter().flatten()).copied().collect();
+        owned.sort_unstable();
+        alive.iter().all(|it| it.owned.is_some() && it.generation == alive[0].generation)
+            && owned == (0..PARTITIONS).collect::<Vec<_>>()
+    }
+}

@@ -1,0 +1,34 @@
+//! Seeds of the simulation of groups that every build runs. More: `cargo run --profile sim -p milena-sim -- --groups
+//! --seeds 10000`.
+
+use milena_sim::groups::{STEPS, run};
+
+/// Seeds of a build.
+const SEEDS: u64 = 150;
+
+#[test]
+fn groups_keep_their_promises_whoever_coordinates() {
+    let (mut generations, mut committed, mut refused) = (0, 0, 0);
+    for seed in 1..=SEEDS {
+        let outcome = run(seed, STEPS);
+        assert_eq!(
+            outcome.violation, None,
+            "seed={seed}: cargo run --profile sim -p milena-sim -- --groups --seed {seed}"
+        );
+        generations += outcome.generations;
+        committed += outcome.committed;
+        refused += outcome.refused;
+    }
+    // A world in which nothing happens keeps its promises too.
+    assert!(
+        generations > 1_000 && committed > 10_000 && refused > 500,
+        "{generations} {committed} {refused}"
+    );
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in [5, 18] {
+        assert_eq!(run(seed, STEPS), run(seed, STEPS), "seed={seed}");
+    }
+}
