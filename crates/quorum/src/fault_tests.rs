@@ -72,7 +72,7 @@ async fn disk_fault_stops_the_group_with_its_reason_and_loses_nothing_acknowledg
         (Fault::FlushFails, "flush failed"),
     ] {
         let mut reasons = 0;
-        for at in (0..120).step_by(7) {
+        for at in (0..120).step_by(5) {
             let dir = tempfile::tempdir().unwrap();
             let disk = SimDisk::default().with_fault(at, fault);
             let (acknowledged, end) = propose_until_failure(&disk, dir.path()).await;

@@ -330,12 +330,7 @@ impl GroupHandle {
 
     /// Why the group stopped by itself; `None` while it runs, and after a shutdown.
     pub fn stop_reason(&self) -> Option<String> {
-        let metrics = self.inner.raft.metrics();
-        let state = metrics.borrow_watched().running_state.clone();
-        match state {
-            Ok(()) | Err(Fatal::Stopped) => self.disk_failure(),
-            Err(fatal) => Some(self.why(&fatal)),
-        }
+        self.disk_failure().or_else(|| self.fatal())
     }
 
     /// Waits until the group stops, and says why: a fault, or `shutdown`.
@@ -389,8 +384,17 @@ impl GroupHandle {
     fn why(&self, fatal: &Fatal<Types>) -> String {
         match (self.disk_failure(), fatal) {
             (Some(reason), _) => reason,
-            (None, Fatal::Stopped) => shutdown(),
+            // Whoever comes after the first is told only that it has stopped.
+            (None, Fatal::Stopped) => self.fatal().unwrap_or_else(shutdown),
             (None, other) => other.to_string(),
+        }
+    }
+
+    fn fatal(&self) -> Option<String> {
+        let metrics = self.inner.raft.metrics();
+        match &metrics.borrow_watched().running_state {
+            Ok(()) | Err(Fatal::Stopped) => None,
+            Err(fatal) => Some(fatal.to_string()),
         }
     }
 

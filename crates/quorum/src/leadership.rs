@@ -1,5 +1,6 @@
 //! Watches who leads a group, and keeps a node that is alone from ticking.
 
+use crate::candidacy::Candidacy;
 use crate::group::LeaderInfo;
 use crate::id::{GroupId, NodeId};
 use crate::types::{LogId, Membership, Raft};
@@ -16,6 +17,7 @@ pub(crate) async fn follow(
     group: GroupId,
     me: NodeId,
     raft: Raft,
+    candidacy: Candidacy,
     mut applied: watch::Receiver<Option<LogId>>,
     told: watch::Sender<LeaderInfo>,
 ) {
@@ -26,7 +28,10 @@ pub(crate) async fn follow(
             let term = now.vote.leader_id().term();
             let leads = now.state == ServerState::Leader && now.current_leader == Some(me);
             let idle = now.state == ServerState::Follower;
-            (now.current_leader, term, leads, idle, is_alone(me, now.membership_config.membership()))
+            let membership = now.membership_config.membership();
+            let in_force = now.membership_config.log_id().map_or(0, |at| at.index());
+            candidacy.in_force(in_force, membership.voter_ids().any(|voter| voter != me));
+            (now.current_leader, term, leads, idle, is_alone(me, membership))
         };
         // Nobody to send heartbeats to, nobody to wait for.
         raft.runtime_config().tick(!alone);

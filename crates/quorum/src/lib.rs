@@ -9,6 +9,7 @@
 //! interface, and [`Network`] and [`Inbound`] speak the messages of `proto/raft.proto`.
 #![warn(missing_docs)]
 
+mod candidacy;
 mod config;
 mod convert;
 mod disk;

@@ -1,5 +1,6 @@
 //! This process's part of every group: directories, log, groups.
 
+use crate::candidacy::Candidacy;
 use crate::config::NodeConfig;
 use crate::convert::{log_id_from, log_id_of, stored_membership_from};
 use crate::disk::{Disk, RealDisk};
@@ -149,14 +150,16 @@ impl NodeInner {
         let keeper = Arc::new(keeper.map_err(|error| failed(error.to_string()))?);
         let (told, applied) = watch::channel(None);
         let applier = Applier::new(machine, keeper.clone(), last, membership, told);
-        let log = LogStore::new(self.wal.clone(), group, self.log_queue.clone());
-        let network = Outbound { group, network: self.config.network.clone() };
+        let candidacy = Candidacy::new();
+        let queue = self.log_queue.clone();
+        let log = LogStore::new(self.wal.clone(), group, queue, self.config.node_id, candidacy.clone());
+        let network = Outbound { group, network: self.config.network.clone(), candidacy: candidacy.clone() };
         let config = self.raft_config(group)?;
         let raft = Raft::new(self.config.node_id, config, network, log, applier).await;
         let raft = raft.map_err(|error| failed(error.to_string()))?;
         self.inbound.add(group, raft.clone());
         self.initialize(group, &raft).await?;
-        let handle = self.handle(group, raft.clone(), keeper, applied);
+        let handle = self.handle(group, raft.clone(), keeper, applied, candidacy);
         self.wait_until_leading(&raft, &handle).await?;
         Ok(handle)
     }
@@ -167,11 +170,13 @@ impl NodeInner {
         raft: Raft,
         keeper: Arc<Keeper>,
         applied: watch::Receiver<Option<LogId>>,
+        candidacy: Candidacy,
     ) -> GroupHandle {
         let (told, leader) = watch::channel(LeaderInfo::default());
         let max_segments = (self.config.snapshot_bytes / self.config.segment_bytes) as u32 + 2;
         let rules = Rules { keep_entries: self.config.keep_entries, max_segments };
-        let follower = tokio::spawn(follow(group, self.config.node_id, raft.clone(), applied.clone(), told));
+        let me = self.config.node_id;
+        let follower = tokio::spawn(follow(group, me, raft.clone(), candidacy, applied.clone(), told));
         let tender = tokio::spawn(tend(group, raft.clone(), self.wal.clone(), keeper.snapshot_due(), rules));
         GroupHandle::new(Inner {
             group,

@@ -1,5 +1,6 @@
 //! openraft's way out: its calls as messages for the [`Network`].
 
+use crate::candidacy::Candidacy;
 use crate::convert::{entry_to, log_id_from, log_id_to, meta_to, vote_from, vote_to};
 use crate::id::{GroupId, NodeId};
 use crate::message::{self, append_response, snapshot_chunk, transfer_leader_response};
@@ -29,18 +30,25 @@ pub(crate) struct Outbound {
     pub group: GroupId,
     /// `None` on a node that is alone: then nobody is ever called.
     pub network: Option<Arc<dyn Network>>,
+    pub candidacy: Candidacy,
 }
 
 impl RaftNetworkFactory<Types> for Outbound {
     type Network = Client;
 
     async fn new_client(&mut self, target: NodeId, (): &()) -> Client {
-        Client { group: self.group, network: self.network.clone(), to: target, heartbeats: None }
+        self.client(target, None)
     }
 
     async fn new_heartbeat_client(&mut self, target: NodeId, (): &()) -> Client {
-        let heartbeats = Some(Mutex::default());
-        Client { group: self.group, network: self.network.clone(), to: target, heartbeats }
+        self.client(target, Some(Mutex::default()))
+    }
+}
+
+impl Outbound {
+    fn client(&self, to: NodeId, heartbeats: Option<Mutex<Option<Lane>>>) -> Client {
+        let (network, candidacy) = (self.network.clone(), self.candidacy.clone());
+        Client { group: self.group, network, candidacy, to, heartbeats }
     }
 }
 
@@ -48,6 +56,7 @@ impl RaftNetworkFactory<Types> for Outbound {
 pub(crate) struct Client {
     group: GroupId,
     network: Option<Arc<dyn Network>>,
+    candidacy: Candidacy,
     to: NodeId,
     /// Present in a client for heartbeats: these keep one stream open, as openraft sends each of
     /// them as a stream of its own.
@@ -165,7 +174,10 @@ impl RaftNetworkV2<Types> for Client {
         rpc: VoteRequest<Types>,
         _option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        self.ask_vote(rpc, false).await
+        let own = rpc.vote;
+        let answer = self.ask_vote(rpc, false).await?;
+        self.candidacy.durable(&own).await;
+        Ok(answer)
     }
 
     async fn pre_vote(

@@ -1,7 +1,8 @@
 //! openraft's own tests of a log and a state machine, run on ours.
 
+use crate::candidacy::Candidacy;
 use crate::disk::RealDisk;
-use crate::id::GroupId;
+use crate::id::{GroupId, NodeId};
 use crate::log_store::{LogStore, QUEUED_KIB};
 use crate::machine::{Changes, StateMachine};
 use crate::state::{Amount, Applier, Keeper, KeeperSetup, KeptTree, StateStore};
@@ -47,7 +48,8 @@ impl StoreBuilder<Types, LogStore, Applier, TempDir> for Builder {
             snapshot: None,
             snapshot_after: Amount { bytes: u64::MAX, entries: u64::MAX },
         });
-        let log = LogStore::new(Arc::new(wal), group, Arc::new(Semaphore::new(QUEUED_KIB)));
+        let queue = Arc::new(Semaphore::new(QUEUED_KIB));
+        let log = LogStore::new(Arc::new(wal), group, queue, NodeId(1), Candidacy::new());
         let (told, _) = watch::channel(None);
         let keeper = Arc::new(keeper.unwrap());
         Ok((dir, log, Applier::new(Box::new(Nothing), keeper, None, Default::default(), told)))

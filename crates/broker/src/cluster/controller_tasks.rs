@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::balance::Balance;
-use super::fencing::{Action, Fencing};
+use super::fencing::{Action, Fencing, Why};
 use super::{Committed, Controller};
 use crate::liveness::{Liveness, broker, node};
 use crate::settings::Settings;
@@ -56,8 +56,18 @@ impl ControllerTasks {
     /// Runs until `shutdown`.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         let mut leader = self.cluster.leader();
+        // The term that was begun here, and whoever was dead fenced.
+        let mut begun = 0;
         loop {
             let now = *leader.borrow_and_update();
+            if now.leader == Some(self.cluster.node_id()) && !now.is_self && begun < now.term {
+                begun = now.term;
+                tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    () = self.begin(now.term) => {}
+                }
+                continue;
+            }
             if now.is_self {
                 info!(term = now.term, "this broker is the controller");
                 tokio::select! {
@@ -78,6 +88,34 @@ impl ControllerTasks {
     fn leads(&self, term: u64) -> bool {
         let now = *self.cluster.leader().borrow();
         now.is_self && now.term == term
+    }
+
+    /// Fences the dead with the first entries of the term. What was committed before is not known to be complete
+    /// here; if it is not, the command was decided on another state, does nothing, and is decided once more.
+    async fn begin(&self, term: u64) {
+        let mut leader = self.cluster.leader();
+        let lost = leader.wait_for(|now| now.term != term || now.leader != Some(self.cluster.node_id()));
+        tokio::select! {
+            _ = lost => {}
+            () = self.fence_the_dead(term) => {}
+        }
+    }
+
+    async fn fence_the_dead(&self, term: u64) {
+        let health = self.health();
+        let elected = || {
+            let now = *self.cluster.leader().borrow();
+            now.term == term && now.leader == Some(self.cluster.node_id())
+        };
+        let is_dead = |action: &Action| matches!(action, Action::Fence(_, Why::Dead(_)));
+        let decide = |image: &Image| match elected() {
+            true => {
+                let actions = Fencing::default().actions(image, &health, boottime());
+                self.carry_out(image, actions.into_iter().filter(is_dead).collect())
+            }
+            false => Ok(Decision::unchanged((Vec::new(), Vec::new()))),
+        };
+        self.change(term, decide).await;
     }
 
     /// One term.
@@ -124,30 +162,36 @@ impl ControllerTasks {
 
     async fn fence_and_unfence(&self, term: u64, fencing: &mut Fencing) {
         let health = self.health();
-        let config = self.settings.broker().clone();
-        let decide = |image: &Image| {
-            if !self.leads(term) {
-                return Ok(Decision::unchanged((Vec::new(), Vec::new())));
-            }
-            let actions = fencing.actions(image, &health, boottime());
-            let mut next = image.clone();
-            let mut records = Vec::new();
-            for action in &actions {
-                let decision = match *action {
-                    Action::Fence(id, _) => brokers::fence(&next, &config, id)?,
-                    Action::Unfence(id, epoch) => brokers::unfence(&next, &config, id, epoch)?,
-                };
-                next = decision.foresee(&next);
-                records.extend(decision.records);
-            }
-            let elections = elections(image, &records);
-            Ok::<_, Refusal>(Decision { records, answer: (actions, elections) })
+        let decide = |image: &Image| match self.leads(term) {
+            true => self.carry_out(image, fencing.actions(image, &health, boottime())),
+            false => Ok(Decision::unchanged((Vec::new(), Vec::new()))),
         };
+        self.change(term, decide).await;
+        self.grant_leases(term);
+    }
+
+    /// The records that these actions take.
+    fn carry_out(&self, image: &Image, actions: Vec<Action>) -> Result<Decision<Done>, Refusal> {
+        let config = self.settings.broker().clone();
+        let mut next = image.clone();
+        let mut records = Vec::new();
+        for action in &actions {
+            let decision = match *action {
+                Action::Fence(id, _) => brokers::fence(&next, &config, id)?,
+                Action::Unfence(id, epoch) => brokers::unfence(&next, &config, id, epoch)?,
+            };
+            next = decision.foresee(&next);
+            records.extend(decision.records);
+        }
+        let elections = elections(image, &records);
+        Ok(Decision { records, answer: (actions, elections) })
+    }
+
+    async fn change(&self, term: u64, decide: impl FnMut(&Image) -> Result<Decision<Done>, Refusal>) {
         match self.controller.change(decide).await {
             Ok(changed) => self.log(term, changed.index, &changed.answer.0, &changed.answer.1),
             Err(error) => warn!(term, %error, "brokers neither fenced nor unfenced"),
         }
-        self.grant_leases(term);
     }
 
     /// Whoever is not fenced may act.
@@ -218,6 +262,9 @@ impl ControllerTasks {
         }
     }
 }
+
+/// What was done about brokers, and the changes of leaders that this meant.
+type Done = (Vec<Action>, Vec<Election>);
 
 /// A change of leader.
 #[derive(Debug)]

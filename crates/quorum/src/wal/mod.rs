@@ -111,6 +111,7 @@ impl Wal {
         };
         state.record_committed(&self.shared, group);
         for entry in entries {
+            state.pending.await_company(group, entry.kind);
             let head = Head { kind: entry.kind, group, index: entry.index, term: entry.term };
             let (segment, position) = state.record(&self.shared, head, &entry.payload);
             let slot = Slot {
@@ -139,8 +140,17 @@ impl Wal {
         let mut state = self.shared.writable()?;
         state.group(group).vote = Some(vote);
         state.record_vote(&self.shared, group, vote);
+        state.pending.opening = None;
         state.pending.done.push(done);
         self.shared.wake.notify_one();
+        Ok(())
+    }
+
+    /// Notes a vote. It reaches the file along with the next record, before it, or at the close.
+    pub(crate) fn note_vote(&self, group: u8, vote: StoredVote) -> io::Result<()> {
+        let mut state = self.shared.writable()?;
+        state.group(group).vote = Some(vote);
+        state.record_vote(&self.shared, group, vote);
         Ok(())
     }
 
@@ -276,6 +286,7 @@ impl Wal {
                 }
             }
             state.closing = true;
+            state.pending.opening = None;
             self.shared.wake.notify_one();
         }
         if let Some(writer) = self.writer.lock().unwrap().take() {

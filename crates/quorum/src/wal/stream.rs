@@ -7,6 +7,11 @@ use super::{Done, Shared};
 use crate::disk::DiskFile;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long the first entry of a term waits for a command of its group: a new controller has one at hand, which
+/// fences whoever led before it, and both then take one flush.
+const COMPANY: Duration = Duration::from_millis(3);
 
 /// Bytes for one segment file, in order.
 pub(super) struct Chunk {
@@ -22,6 +27,18 @@ pub(super) struct Chunk {
 pub(super) struct Batch {
     pub chunks: Vec<Chunk>,
     pub done: Vec<Done>,
+    /// The group that began a term in this batch, and until when it may wait for company.
+    pub opening: Option<(u8, Instant)>,
+}
+
+impl Batch {
+    /// Notes that an entry of this kind joins the batch.
+    pub(super) fn await_company(&mut self, group: u8, kind: Kind) {
+        self.opening = match kind {
+            Kind::Blank => Some((group, Instant::now() + COMPANY)),
+            _ => self.opening.filter(|(waits, _)| *waits != group),
+        };
+    }
 }
 
 /// All that changes when something is submitted or written; one lock guards it.
@@ -130,5 +147,22 @@ impl State {
         if let Some(at) = log.committed {
             self.record(shared, Head { kind: Kind::Committed, group, index: at.index, term: at.term }, &[]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_entry_of_a_term_waits_for_a_command_of_its_group() {
+        let mut batch = Batch::default();
+        batch.await_company(1, Kind::Command);
+        assert!(batch.opening.is_none());
+        batch.await_company(1, Kind::Blank);
+        batch.await_company(2, Kind::Command);
+        assert!(batch.opening.is_some_and(|(group, _)| group == 1));
+        batch.await_company(1, Kind::Command);
+        assert!(batch.opening.is_none());
     }
 }

@@ -6,6 +6,7 @@ use crate::disk::DiskFile;
 use std::io;
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 /// Starts the writer of a log; it ends when the log is closed.
 pub(super) fn spawn(shared: Arc<Shared>) -> io::Result<thread::JoinHandle<()>> {
@@ -32,6 +33,13 @@ impl Writer {
                 }
                 state = self.shared.wake.wait(state).unwrap();
             }
+            while let Some((_, until)) = state.pending.opening {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break;
+                }
+                state = self.shared.wake.wait_timeout(state, left).unwrap().0;
+            }
             let end = (state.segment, state.position);
             // What is purged in memory now has its record in this batch or before it: once the
             // batch is durable, these segments may go.
@@ -39,7 +47,7 @@ impl Writer {
             let keep_from = oldest.unwrap_or(u32::MAX).min(end.0);
             (std::mem::take(&mut state.pending), end, keep_from, state.failed.clone())
         };
-        let Batch { chunks, done } = batch;
+        let Batch { chunks, done, .. } = batch;
         let result = match already_failed {
             Some(reason) => Err(io::Error::other(reason)),
             None => self.write(chunks),
