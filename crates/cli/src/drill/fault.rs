@@ -19,7 +19,8 @@ pub enum Fault {
     KillBoth,
     /// SIGSTOP of a broker, and SIGCONT later.
     Pause,
-    /// A broker is cut off from the others, and not from its clients. Needs root: each broker gets a network of its own.
+    /// A broker is cut off from the others, and not from its clients, as --shape says. Needs root: each broker gets a
+    /// network of its own.
     Partition,
     /// SIGTERM and start of one broker after the other, each when all replicas are in sync.
     RollingRestart,
@@ -30,6 +31,10 @@ pub enum Fault {
     DiskFull,
     /// Every write and sync of a broker hangs. Needs root: each broker's disk is an ext4 image that is frozen.
     SlowDisk,
+    /// Nothing: whatever the brokers do about it is wrong. Fails if a leader, the controller or an ISR changes.
+    #[value(name = "none")]
+    #[serde(rename = "none")]
+    Nothing,
 }
 
 /// Whom faults that can hit anybody hit.
@@ -73,6 +78,7 @@ impl Fault {
             Self::RollingRestart => Duration::ZERO,
             Self::Pause | Self::Partition | Self::DiskFull => Duration::from_secs(5),
             Self::SlowDisk => Duration::from_secs(3),
+            Self::Nothing => Duration::from_secs(60),
         }
     }
 

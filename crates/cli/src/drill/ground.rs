@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::cut::{Cut, Firewall};
 use super::fault::Ground;
 use super::system::run;
 use crate::failure::Outcome;
@@ -118,21 +119,11 @@ impl Land {
         Ok(())
     }
 
-    /// Cuts the broker off from the other brokers, both ways and without a word to either, or heals the cut.
-    /// Its clients still reach it.
-    pub fn cut(&self, id: i32, cut: bool) -> Outcome {
-        let action = if cut { "-A" } else { "-D" };
-        for other in (1..=self.count).filter(|it| *it != id) {
-            for (here, there) in [(id, other), (other, id)] {
-                let space = self.namespace(here);
-                let from = self.host(there);
-                run(
-                    "ip",
-                    &["netns", "exec", &space, "iptables", action, "INPUT", "-s", &from, "-j", "DROP"],
-                )?;
-            }
-        }
-        Ok(())
+    /// What cuts the broker off from all others, or from `other` alone.
+    pub fn firewall(&self, id: i32, cut: Cut, other: i32) -> Firewall {
+        let others = (1..=self.count).filter(|it| *it != id && (cut != Cut::Link || *it == other));
+        let hosts: Vec<String> = others.map(|it| self.host(it)).collect();
+        Firewall::new(self.namespace(id), cut, &hosts)
     }
 
     /// The broker's namespace, on a bridge that has a namespace of its own: on a bridge of the machine, the machine's

@@ -1,5 +1,6 @@
 //! `milena drill`: does something bad to a cluster under load, and shows what its clients noticed.
 
+mod cut;
 mod fault;
 mod ground;
 mod html;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Format, complain};
 use crate::time;
+use cut::Cut;
 use fault::{Aim, Fault};
 use ground::Land;
 use load::Shape;
@@ -42,7 +44,11 @@ pub struct DrillArgs {
     /// Whom faults hit that can hit anybody (pause, partition, disk-full, slow-disk, power-loss-one).
     #[arg(long, value_enum, default_value_t)]
     aim: Aim,
-    /// How long the fault lasts at least; by default 1s for dead brokers, 5s for what is only cut off or stopped.
+    /// How a broker is cut off (partition).
+    #[arg(long, value_enum, default_value_t)]
+    shape: Cut,
+    /// How long the fault lasts at least; by default 1s for dead brokers, 5s for what is only cut off or stopped, 20s
+    /// for a flapping network, 1m for none.
     #[arg(long = "for", value_name = "SPAN", value_parser = time::parse_span)]
     lasts: Option<Duration>,
     /// Partitions of the load.
@@ -197,7 +203,11 @@ impl DrillArgs {
                 break;
             }
         }
-        let report = Report::of(self.fault.name(), self.setting(count), rounds, ended_early);
+        let shape = match self.fault {
+            Fault::Partition => format!(" ({})", self.shape.name()),
+            _ => String::new(),
+        };
+        let report = Report::of(self.fault.name() + &shape, self.setting(count), rounds, ended_early);
         if let Some(file) = &self.html {
             std::fs::write(file, html::page(&report))?;
         }
@@ -215,7 +225,11 @@ impl DrillArgs {
         Plan {
             fault: self.fault,
             aim: self.fault.aim(self.aim),
-            lasts: self.lasts.unwrap_or_else(|| self.fault.lasts()),
+            cut: self.shape,
+            lasts: self.lasts.unwrap_or_else(|| match self.fault {
+                Fault::Partition => self.shape.lasts(),
+                fault => fault.lasts(),
+            }),
             partitions: self.partitions,
             shape: Shape {
                 topic: String::new(),
@@ -257,10 +271,11 @@ fn one_line(round: &round::Round) -> String {
     let worst = |pick: fn(&round::PartitionSeen) -> Option<u64>| {
         round.partitions.iter().filter_map(pick).max().map_or("-".to_owned(), stats::span)
     };
-    let victim = round.victim.map_or("each broker".to_owned(), |it| format!("broker {it}"));
-    let verdict = match round.verdict.is_clean() {
-        true => "clean".to_owned(),
-        false => format!("ANOMALIES {:?}", round.verdict.counts),
+    let victim = round.victim.map_or("no broker alone".to_owned(), |it| format!("broker {it}"));
+    let verdict = match (round.verdict.is_clean(), round.disturbances.len()) {
+        (false, _) => format!("ANOMALIES {:?}", round.verdict.counts),
+        (true, 0) => "clean".to_owned(),
+        (true, count) => format!("{count} DISTURBANCES"),
     };
     format!(
         "round {}: {victim} (controller {}), unavailable {} to the producer, {} at the server, {verdict}",

@@ -75,6 +75,7 @@ impl Report {
         self.ended_early.is_none()
             && self.summary.anomalies.is_empty()
             && self.summary.never_back == 0
+            && self.rounds.iter().all(|it| it.disturbances.is_empty())
             && whole
     }
 
@@ -129,6 +130,9 @@ impl Report {
             for it in round.verdict.examples.iter().take(10) {
                 let at = span(it.at.saturating_sub(round.fault_at));
                 writeln!(out, "  round {}, {at} after the fault: {}: {}", round.number, it.subject, it.what)?;
+            }
+            for it in &round.disturbances {
+                writeln!(out, "DISTURBANCE in round {} after {it}", round.number)?;
             }
             if round.whole_at.is_none() {
                 writeln!(out, "ROUND {}: the replicas never came back into sync", round.number)?;

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
+use super::cut::{Cut, Firewall};
 use super::fault::{Aim, Fault};
 use super::ground::Land;
 use super::load::{self, Load, PRODUCER, Shape};
@@ -39,6 +40,8 @@ pub struct Plan {
     pub fault: Fault,
     /// Whom it hits.
     pub aim: Aim,
+    /// How a broker is cut off.
+    pub cut: Cut,
     /// How long it lasts at least.
     pub lasts: Duration,
     /// Partitions of the load.
@@ -56,7 +59,7 @@ pub struct Plan {
 pub struct Round {
     /// Counted from one.
     pub number: usize,
-    /// Broker that was hit; none if all were, one after the other.
+    /// Broker that was hit; none if all were, one after the other, or nobody was.
     pub victim: Option<i32>,
     /// The controller before the fault.
     pub controller: i32,
@@ -74,6 +77,8 @@ pub struct Round {
     pub latency: Latency,
     /// What clients were refused with, by client.
     pub errors: BTreeMap<String, BTreeMap<String, u64>>,
+    /// What changed although nothing was done.
+    pub disturbances: Vec<String>,
     /// What the checker says.
     pub verdict: Verdict,
 }
@@ -122,7 +127,7 @@ pub async fn run(plan: &Plan, number: usize, field: &mut Field<'_>) -> Done<Roun
     let ids: Vec<i32> = field.nodes.list.iter().map(|it| it.id).collect();
     let controller = seen::controller(client).await?;
     let victim = match plan.fault {
-        Fault::RollingRestart => None,
+        Fault::RollingRestart | Fault::Nothing => None,
         _ => Some(choose_victim(plan.aim, controller, &ids, number)),
     };
     let topic = format!("drill-{number}-{}", std::process::id());
@@ -142,15 +147,24 @@ pub async fn run(plan: &Plan, number: usize, field: &mut Field<'_>) -> Done<Roun
     let mut server: BTreeMap<i32, Micros> = BTreeMap::new();
     let mut control_us = None;
     let mut poking = JoinSet::new();
+    let mut disturbances = Vec::new();
     let healed_at;
     match victim {
         None => {
-            run.roll(&ids).await?;
+            match plan.fault {
+                Fault::Nothing => disturbances = seen::disturbances(client, &topic, plan.lasts).await?,
+                _ => run.roll(&ids).await?,
+            }
             healed_at = recorder.now();
         }
         Some(victim) => {
-            run.inject(victim).await?;
+            let firewall = run.firewall(victim, controller, &ids)?;
+            run.inject(victim, firewall.as_ref()).await?;
             let began = Instant::now();
+            let mut flapping = JoinSet::new();
+            if let Some(firewall) = firewall.clone().filter(|_| plan.cut == Cut::Flapping) {
+                flapping.spawn(firewall.flap(began + plan.lasts));
+            }
             let mut acks = JoinSet::new();
             for probe in std::mem::take(&mut probes) {
                 let partition = probe.partition();
@@ -184,8 +198,11 @@ pub async fn run(plan: &Plan, number: usize, field: &mut Field<'_>) -> Done<Roun
                 control_us = Some(at - fault_at);
             }
             tokio::time::sleep(plan.lasts.saturating_sub(began.elapsed())).await;
+            if let Some(Ok(flapped)) = flapping.join_next().await {
+                flapped?;
+            }
             healed_at = recorder.now();
-            run.heal(victim, number).await?;
+            run.heal(victim, firewall.as_ref(), number).await?;
         }
     }
     let whole = seen::wait_for_topic(client, &topic, plan.patience, seen::is_whole).await;
@@ -220,6 +237,7 @@ pub async fn run(plan: &Plan, number: usize, field: &mut Field<'_>) -> Done<Roun
         partitions,
         latency,
         errors,
+        disturbances,
         verdict,
     })
 }
@@ -283,14 +301,16 @@ async fn open_probes(
     let (mut probes, mut pokes) = (Vec::new(), Vec::new());
     let Some(victim) = victim else { return Ok((probes, pokes)) };
     let mut number = PROBES;
+    // Cut off from one follower only, it goes on leading without that one.
+    let goes_on = plan.fault == Fault::Partition && plan.cut == Cut::Link;
     for partition in &topic.partitions {
         let led_by_victim = partition.leader == Some(victim);
         for id in ids {
             number += 1;
             let at = (topic.name.as_str(), partition.index);
-            if *id == victim && led_by_victim && plan.fault.leaves_a_zombie() {
+            if *id == victim && led_by_victim && plan.fault.leaves_a_zombie() && !goes_on {
                 pokes.push(Probe::open(bootstrap, *id, at, number, recorder, ZOMBIE_PATIENCE).await?);
-            } else if *id != victim && (led_by_victim || partition.leader == Some(*id)) {
+            } else if (*id != victim || goes_on) && (led_by_victim || partition.leader == Some(*id)) {
                 probes.push(Probe::open(bootstrap, *id, at, number, recorder, TRY).await?);
             }
         }
@@ -317,21 +337,31 @@ impl Running<'_, '_> {
         })
     }
 
-    async fn inject(&mut self, victim: i32) -> Done {
+    /// What cuts the victim off, if that is the fault.
+    fn firewall(&self, victim: i32, controller: i32, ids: &[i32]) -> Done<Option<Firewall>> {
+        if self.plan.fault != Fault::Partition {
+            return Ok(None);
+        }
+        let others = || ids.iter().copied().filter(|id| *id != victim);
+        let other = others().find(|id| *id != controller).or_else(|| others().next()).unwrap_or(victim);
+        Ok(Some(self.land()?.firewall(victim, self.plan.cut, other)))
+    }
+
+    async fn inject(&mut self, victim: i32, firewall: Option<&Firewall>) -> Done {
         self.note(format!("{} of broker {victim}", self.plan.fault.name()));
         let node = self.field.nodes.node(victim)?;
         match self.plan.fault {
             Fault::KillLeader | Fault::KillController | Fault::KillBoth => node.signal(Signal::KILL),
             Fault::PowerLossOne => node.signal(Signal::KILL),
             Fault::Pause => node.signal(Signal::STOP),
-            Fault::Partition => self.land()?.cut(victim, true),
+            Fault::Partition => firewall.map_or(Ok(()), |it| it.close(true)),
             Fault::DiskFull => self.land()?.fill(victim, true),
             Fault::SlowDisk => self.land()?.freeze(victim, true),
-            Fault::RollingRestart => Ok(()),
+            Fault::RollingRestart | Fault::Nothing => Ok(()),
         }
     }
 
-    async fn heal(&mut self, victim: i32, round: usize) -> Done {
+    async fn heal(&mut self, victim: i32, firewall: Option<&Firewall>, round: usize) -> Done {
         self.note(format!("healing broker {victim}"));
         match self.plan.fault {
             Fault::KillLeader | Fault::KillController | Fault::KillBoth => {
@@ -344,7 +374,7 @@ impl Running<'_, '_> {
                 self.field.nodes.node(victim)?.start()
             }
             Fault::Pause => self.field.nodes.node(victim)?.signal(Signal::CONT),
-            Fault::Partition => self.land()?.cut(victim, false),
+            Fault::Partition => firewall.map_or(Ok(()), |it| it.close(false)),
             Fault::SlowDisk => self.land()?.freeze(victim, false),
             Fault::DiskFull => {
                 self.land()?.fill(victim, false)?;
@@ -355,7 +385,7 @@ impl Running<'_, '_> {
                 }
                 Ok(())
             }
-            Fault::RollingRestart => Ok(()),
+            Fault::RollingRestart | Fault::Nothing => Ok(()),
         }
     }
 

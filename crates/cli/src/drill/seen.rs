@@ -12,6 +12,9 @@ use crate::failure::{Failure, Outcome};
 /// Pause between two looks at something that is waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// Pause between two looks at a cluster that is left alone.
+const LOOK_OVER: Duration = Duration::from_millis(250);
+
 /// Options of a client that asks short questions, and has them answered soon or asks another broker.
 pub fn curious() -> ClientOptions {
     ClientOptions {
@@ -43,6 +46,11 @@ pub async fn wait_for_brokers(bootstrap: &[String], count: usize, patience: Dura
 /// The leader of the metadata quorum. A broker of Apache Kafka names any broker as the controller in its other
 /// answers, so this is the only one that says.
 pub async fn controller(client: &Client) -> Result<i32, Error> {
+    Ok(quorum(client).await?.0)
+}
+
+/// The leader of the metadata quorum and its term, -1 where nobody tells.
+async fn quorum(client: &Client) -> Result<(i32, i32), Error> {
     let partition = PartitionData { partition_index: 0 };
     let topic = TopicData { topic_name: "__cluster_metadata".into(), partitions: vec![partition] };
     let request = DescribeQuorumRequest { topics: vec![topic] };
@@ -51,12 +59,52 @@ pub async fn controller(client: &Client) -> Result<i32, Error> {
         answer => answer?.topics.into_iter().next().and_then(|it| it.partitions.into_iter().next()),
     };
     match answer.filter(|it| it.error_code == 0 && it.leader_id >= 0) {
-        Some(it) => Ok(it.leader_id),
+        Some(it) => Ok((it.leader_id, it.leader_epoch)),
         None => {
             let metadata = client.refresh(&[]).await?;
-            metadata.controller.ok_or_else(|| Error::refused("find the controller", 8, None))
+            let controller = metadata.controller;
+            Ok((controller.ok_or_else(|| Error::refused("find the controller", 8, None))?, -1))
         }
     }
+}
+
+/// Watches for so long, and says what changed: leaderships, ISRs, the controller. A broker that was fenced shows, if
+/// it led something: its leadership has another number even if it has come back since.
+pub async fn disturbances(client: &Client, name: &str, lasts: Duration) -> Outcome<Vec<String>> {
+    let began = Instant::now();
+    let mut found = Vec::new();
+    let mut last = (quorum(client).await?, topic(client, name).await?);
+    loop {
+        let left = lasts.saturating_sub(began.elapsed());
+        let is_over = left.is_zero();
+        tokio::time::sleep(LOOK_OVER.min(left)).await;
+        let now = (quorum(client).await?, topic(client, name).await?);
+        let at = began.elapsed().as_secs();
+        if now.0 != last.0 {
+            found.push(format!("{at} s: controller {} of term {}, before {:?}", now.0.0, now.0.1, last.0));
+        }
+        for (now, before) in now.1.partitions.iter().zip(&last.1.partitions) {
+            let partition = now.index;
+            if (now.leader, now.leader_epoch) != (before.leader, before.leader_epoch) {
+                let (was, is) = ((before.leader, before.leader_epoch), (now.leader, now.leader_epoch));
+                found.push(format!("{at} s: partition {partition}: leader and epoch {is:?}, before {was:?}"));
+            }
+            let (was, is) = (sorted(&before.in_sync_replicas), sorted(&now.in_sync_replicas));
+            if was != is {
+                found.push(format!("{at} s: partition {partition}: in sync {is:?}, before {was:?}"));
+            }
+        }
+        last = now;
+        if is_over {
+            return Ok(found);
+        }
+    }
+}
+
+fn sorted(ids: &[i32]) -> Vec<i32> {
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    ids
 }
 
 /// A topic as some broker sees it now.
