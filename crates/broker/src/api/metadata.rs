@@ -50,8 +50,9 @@ pub(crate) fn start(
     })
 }
 
-/// Longest that an answer waits for the election of leaders that have just died.
-const HOLD: Duration = Duration::from_millis(50);
+/// Longest that an answer waits for the election of leaders that have just died: more than an election takes on a
+/// busy disk, and not so long that a client with a short time-out asks somebody else.
+const HOLD: Duration = Duration::from_millis(150);
 
 /// Whether the answer would name a leader that is about to be replaced.
 fn names_a_dead_leader(services: &Services, context: &Context, request: &MetadataRequest) -> bool {
