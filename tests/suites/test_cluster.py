@@ -12,11 +12,13 @@ import struct
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 
 import pytest
 
 from harness import wire
-from harness.broker import KIND
+from harness.broker import KIND, free_port
 from harness.cluster import MILENA, Cluster, Load, now_us, read_all, verdict
 from harness.drivers import BY_NAME, until
 from harness.tools import Tools
@@ -28,13 +30,18 @@ APACHE = KIND == "apache"
 
 NOT_ENOUGH_REPLICAS = 19
 NOT_LEADER_OR_FOLLOWER = 6
+COORDINATOR_NOT_AVAILABLE = 15
 REBALANCE_IN_PROGRESS = 27
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """One cluster for the module: each test leaves it whole, or starts what it has stopped."""
-    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    if not APACHE:
+        for broker in cluster.brokers.values():
+            broker.settings["milena.http.listener"] = f"127.0.0.1:{free_port(1)}"
+    with cluster:
         yield cluster
 
 
@@ -157,6 +164,52 @@ def test_a_zombie_acknowledges_nothing(cluster):
         load.kill()
         for peer in peers:
             peer.socket.close()
+
+
+def is_ready(cluster, broker):
+    """Whether /readyz says so."""
+    try:
+        with urllib.request.urlopen(f"http://{cluster.brokers[broker].settings['milena.http.listener']}/readyz", timeout=10) as answer:
+            return answer.status == 200
+    except urllib.error.HTTPError as refused:
+        assert refused.code == 503
+        return False
+
+
+@pytest.mark.skipif(APACHE, reason="readiness is told over HTTP")
+def test_a_coordinator_that_nobody_follows_names_nobody(cluster):
+    """Others may coordinate by now: it must send no client to itself, acknowledge nothing, and not be ready."""
+    old = cluster.coordinator("left-alone")
+    cluster.create("left-alone", assignment=[[old, *others(cluster, old)]], min_insync_replicas=1)
+
+    def told():
+        return cluster.ask("FindCoordinator", 4, to=old, key_type=0, coordinator_keys=["left-alone"])["coordinators"][0]
+
+    until(lambda: told()["node_id"] == old and is_ready(cluster, old), 30, lambda: told())
+    for broker in others(cluster, old):
+        os.kill(cluster.brokers[broker].pid, signal.SIGSTOP)
+    # It learns of their silence as they would of its own.
+    until(lambda: told()["error_code"] == COORDINATOR_NOT_AVAILABLE, 10, lambda: told())
+    until(lambda: not is_ready(cluster, old), 10, lambda: "it stays ready")
+    produced = wire.produce_fields("left-alone", batch(), acks=1)
+    answer = cluster.ask("Produce", 9, to=old, **produced)["responses"][0]["partition_responses"][0]
+    assert answer["error_code"] == NOT_LEADER_OR_FOLLOWER
+    for broker in others(cluster, old):
+        os.kill(cluster.brokers[broker].pid, signal.SIGCONT)
+    until(lambda: told()["error_code"] == 0 and is_ready(cluster, old), 30, lambda: told())
+
+
+@pytest.mark.skipif(APACHE or os.geteuid() != 0, reason="network namespaces take root, and the drill starts Milena")
+def test_a_leader_that_hears_nobody_loses_nothing(tmp_path):
+    """One-way partition: the others hear it, and it hears neither them nor that they have deposed it."""
+    words = ["drill", "partition", "--shape", "one-way-in", "--for", "1s", "--format", "json", "--directory", str(tmp_path)]
+    done = subprocess.run([MILENA, *words], capture_output=True, text=True, timeout=120)
+    if "is not possible here" in done.stderr or "ip netns" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 0, done.stdout + done.stderr
+    seen = json.loads(done.stdout)["summary"]
+    print(f"its partitions were away for {seen['led_server_us']['max'] / 1e3:.0f} ms")
+    assert seen["led_server_us"]["max"] < GAP * 1e6
 
 
 def test_a_follower_that_was_away_catches_up(cluster):
