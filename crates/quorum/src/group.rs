@@ -15,7 +15,7 @@ use openraft::errors::{ClientWriteError, Fatal, RaftError};
 use openraft::raft::{TransferLeaderRequest, WriteResult};
 use openraft::{ChangeMembers, Instant};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::AbortHandle;
@@ -112,6 +112,8 @@ pub(crate) struct Inner {
     pub inbound: Inbound,
     pub tasks: Mutex<Vec<AbortHandle>>,
     pub room: Arc<Semaphore>,
+    /// Why the disk stopped the group, once that was asked.
+    pub failure: OnceLock<String>,
 }
 
 /// A command that was handed in, and has its place in the log if it gets there at all.
@@ -399,7 +401,9 @@ impl GroupHandle {
     }
 
     fn disk_failure(&self) -> Option<String> {
-        self.inner.wal.failure().or_else(|| self.inner.keeper.failure())
+        // The first one counts: a disk that fails one of them soon fails the other.
+        let found = self.inner.wal.failure().or_else(|| self.inner.keeper.failure())?;
+        Some(self.inner.failure.get_or_init(|| found).clone())
     }
 }
 

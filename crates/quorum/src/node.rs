@@ -24,7 +24,7 @@ use openraft::errors::{InitializeError, RaftError};
 use openraft::{Config, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::{Semaphore, watch};
 
 /// An open data directory and the groups that run on it. Clones mean the same node.
@@ -190,6 +190,7 @@ impl NodeInner {
             inbound: self.inbound.clone(),
             tasks: Mutex::new(vec![follower.abort_handle(), tender.abort_handle()]),
             room: Arc::new(Semaphore::new(PROPOSED_KIB)),
+            failure: OnceLock::new(),
         })
     }
 

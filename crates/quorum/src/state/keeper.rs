@@ -166,10 +166,16 @@ struct Worker {
 impl Worker {
     fn run(mut self) {
         if let Err(error) = self.work() {
-            let (group, dir) = (self.setup.group, self.setup.dir.display());
-            tracing::error!(%group, %error, "applied state cannot be stored, stopping");
-            *self.failure.lock().unwrap() = Some(format!("applied state of {group} beside {dir}: {error}"));
+            self.failed("applied state", &error);
         }
+    }
+
+    /// Notes why the group stops, before anybody can see that it does.
+    fn failed(&self, what: &str, error: &io::Error) {
+        let (group, dir) = (self.setup.group, self.setup.dir.display());
+        tracing::error!(%group, %error, "{what} cannot be stored, stopping");
+        let mut failure = self.failure.lock().unwrap();
+        failure.get_or_insert_with(|| format!("{what} of {group} beside {dir}: {error}"));
     }
 
     fn work(&mut self) -> io::Result<()> {
@@ -178,12 +184,13 @@ impl Worker {
             match job {
                 Job::Store(batch, room) => next = self.store(batch, room)?,
                 Job::Snapshot(done) => {
-                    let snapshot = self.write_snapshot();
+                    let snapshot = self.write_snapshot().inspect_err(|error| self.failed("snapshot", error));
                     // Whoever asked may be gone; the snapshot is good all the same.
                     let _ = done.send(snapshot);
                 }
                 Job::Install(snapshot, done) => {
-                    let installed = self.install(snapshot);
+                    let installed =
+                        self.install(snapshot).inspect_err(|error| self.failed("snapshot", error));
                     let _ = done.send(installed);
                 }
                 Job::Stop(done) => {

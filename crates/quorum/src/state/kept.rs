@@ -90,6 +90,7 @@ impl KeptTree {
             }
             self.tree.replace(pairs()?, &applied)
         })?;
+        self.pause = Duration::ZERO;
         self.applied = applied;
         self.is_flushed();
         Ok(())
@@ -103,7 +104,7 @@ impl KeptTree {
                 self.reopen()?;
                 self.tree.store(self.unflushed.iter(), &self.applied)?;
             }
-            done = Some(act(self)?);
+            done = Some(act(self).inspect_err(|_| self.tree.give_up())?);
             Ok(())
         })?;
         self.pause = Duration::ZERO;

@@ -11,6 +11,7 @@ use crate::message::Applied;
 use bytes::Bytes;
 use prost::Message;
 use std::collections::BTreeMap;
+use std::fs::TryLockError;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -174,12 +175,20 @@ impl GroupTree {
             opened.trees.clear();
             opened.db = None;
             store.disk.before_foreign_write()?;
+            if is_held(&store.dir) {
+                return Err(over());
+            }
             opened.db =
                 Some(open_db(&store.dir, store.cache_bytes).and_then(|db| claim(db, store.identity))?);
             opened.has_failed.store(false, Ordering::Release);
             opened.number += 1;
         }
-        self.join(&mut opened)
+        self.join(&mut opened).inspect_err(|_| opened.has_failed.store(true, Ordering::Release))
+    }
+
+    /// Something that was read here failed: the database is to be opened again.
+    pub(crate) fn give_up(&self) {
+        self.store.opened.read().unwrap().has_failed.store(true, Ordering::Release);
     }
 
     /// Finds the group's current tree in the database as it is open now.
@@ -236,6 +245,12 @@ fn over() -> io::Error {
         io::ErrorKind::StorageFull,
         "the applied state is being opened again, there was no room for it",
     )
+}
+
+/// Whether somebody still has the database: a snapshot that is being written, or a thread of sled's.
+fn is_held(dir: &Path) -> bool {
+    let file = std::fs::File::open(dir.join("db"));
+    file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 fn is_full(error: &io::Error) -> bool {
