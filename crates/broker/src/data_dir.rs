@@ -17,6 +17,7 @@ use milena_wire::Uuid;
 use tracing::{info, warn};
 
 use crate::hosted::{Checkpointed, Hosted, log_config};
+use crate::meters::Counter;
 use crate::{clock, random};
 
 /// Bytes at a log's end in which the batches are looked for that idempotent producers may repeat (PR-14).
@@ -40,6 +41,8 @@ pub(crate) struct DataDir {
     checkpoints: Mutex<()>,
     /// The cleaner's checkpoint as it was last written.
     cleaned: Mutex<Vec<CheckpointEntry>>,
+    /// Logs that were found damaged and set aside.
+    damaged: Counter,
 }
 
 #[derive(Default)]
@@ -75,13 +78,24 @@ impl DataDir {
     /// Opens or creates the directory.
     pub(crate) fn open(root: &Path, open_files: usize) -> Result<Self, Error> {
         let health = Arc::<Health>::default();
+        health.hold_ballast_in(root);
         let fs = Arc::new(WatchedFs::new(RealFs, Arc::clone(&health)));
         let root = LogDir::open(fs.clone(), root)?;
         let (last_shutdown, last_epoch) = root.begin()?;
         let found = Mutex::new(Found::read(&root)?);
         let (checkpoints, cleaned) = (Mutex::default(), Mutex::default());
         let storage = Storage::new(fs, open_files);
-        Ok(Self { root, storage, health, last_shutdown, last_epoch, found, checkpoints, cleaned })
+        Ok(Self {
+            root,
+            storage,
+            health,
+            last_shutdown,
+            last_epoch,
+            found,
+            checkpoints,
+            cleaned,
+            damaged: Counter::default(),
+        })
     }
 
     /// Its path.
@@ -92,6 +106,11 @@ impl DataDir {
     /// What is under way on its disk.
     pub(crate) fn health(&self) -> Arc<Health> {
         Arc::clone(&self.health)
+    }
+
+    /// Logs that were damaged and are copied anew, since the start.
+    pub(crate) fn damaged_logs(&self) -> u64 {
+        self.damaged.get()
     }
 
     /// How the last run ended.
@@ -185,6 +204,7 @@ impl DataDir {
                 Err(error @ Error::Damaged { .. }) if on_damage == OnDamage::SetAside => {
                     let unique = u128::from_be_bytes(random::bytes());
                     let aside = self.root.rename_damaged(topic, index, unique)?;
+                    self.damaged.add(1);
                     warn!(topic, partition = index, %error, aside = %aside.display(), "a damaged log is set aside; the partition is copied from its leader");
                 }
                 Err(error) => return Err(error),

@@ -29,6 +29,7 @@ mod joined;
 mod listeners;
 mod liveness;
 mod meters;
+mod parked;
 mod partitions;
 mod producer_ids;
 mod quorum;

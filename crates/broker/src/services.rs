@@ -118,6 +118,10 @@ impl Services {
     /// Closes every partition and says so on disk. Returns whether the next start may trust the files.
     pub(crate) fn close(&self, epoch: BrokerEpoch) -> bool {
         let failed = self.data_dir.health().failure().is_some();
+        // Before anything else is tried there: what is tried may fail.
+        if failed && let Err(error) = self.data_dir.mark_suspect() {
+            warn!(%error, "the failed data directory cannot be marked");
+        }
         let all = self.partitions.all();
         let mut offsets = Vec::with_capacity(all.len());
         let mut is_clean = true;
@@ -139,7 +143,7 @@ impl Services {
         }
         if failed {
             warn!("the data directory has failed; the next start checks everything in it");
-            return self.data_dir.mark_suspect().is_ok();
+            return true;
         }
         is_clean && self.data_dir.mark_clean(epoch.0).is_ok()
     }

@@ -1,15 +1,16 @@
 //! Who waits for a partition, and how it wakes them.
 //!
 //! Consumers' fetches without enough data park as a [`Waiter`]; the streams to followers subscribe for good by a
-//! [`Subscription`]. Nothing polls: a partition wakes them when it is appended to, its high watermark or log
-//! start moves, its leader changes or it goes away (FE-17).
+//! [`Subscription`]. Nothing polls: a partition wakes them when it is appended to, its high watermark or the log
+//! start of a replica moves, its leader changes or it goes away (FE-17).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-/// One parked request. It may be registered with many partitions.
+/// One parked request: a fetch, or a deletion of records until the replicas have followed. It may be registered with
+/// many partitions.
 #[derive(Default)]
 pub(crate) struct Waiter {
     notify: Notify,

@@ -14,11 +14,9 @@ use milena_wire::{ErrorCode, Text};
 use tracing::warn;
 
 use crate::hosted::{DeleteRefusal, Hosted};
+use crate::parked::Parked;
 use crate::partitions::TopicRef;
 use crate::services::Services;
-
-/// Between two looks at what the replicas have done, which takes them a round trip.
-const LOOK: Duration = Duration::from_millis(5);
 
 /// Answers each partition for itself.
 pub(crate) async fn answer(services: Arc<Services>, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
@@ -54,13 +52,16 @@ pub(crate) async fn answer(services: Arc<Services>, request: DeleteRecordsReques
 }
 
 /// Waits until no live replica has anything before `start`; returns the lowest log start.
-async fn everywhere(hosted: &Hosted, start: Offset, deadline: Instant) -> Result<Offset, ErrorCode> {
+async fn everywhere(hosted: &Arc<Hosted>, start: Offset, deadline: Instant) -> Result<Offset, ErrorCode> {
+    let parked = Parked::with(std::iter::once(Arc::clone(hosted)));
     loop {
         match hosted.low_watermark() {
             None => return Err(ErrorCode::NotLeaderOrFollower),
             Some(low) if low >= start => return Ok(low),
-            Some(_) if Instant::now() >= deadline => return Err(ErrorCode::RequestTimedOut),
-            Some(_) => tokio::time::sleep(LOOK).await,
+            Some(_) => {}
+        }
+        if tokio::time::timeout_at(deadline.into(), parked.woken()).await.is_err() {
+            return Err(ErrorCode::RequestTimedOut);
         }
     }
 }

@@ -20,9 +20,9 @@ use milena_wire::{ErrorCode, Records, Text, Uuid};
 use crate::connection::Started;
 use crate::dispatch::{Answer, Context};
 use crate::hosted::{FetchFrom, FetchRefusal, Fetched, Hosted};
+use crate::parked::Parked;
 use crate::partitions::{Partitions, TopicRef};
 use crate::services::Services;
-use crate::waiters::Waiter;
 
 /// The only `replica.selector.class` besides Kafka's default, without its package.
 const RACK_AWARE: &str = "RackAwareReplicaSelector";
@@ -108,7 +108,7 @@ fn nearby(services: &Services, request: &FetchRequest) -> Vec<i32> {
 
 /// Parks until the plan is satisfied or the time is over, then answers with what there is.
 async fn wait(plan: &Plan, deadline: Instant) -> FetchResponse {
-    let parked = Parked::new(plan);
+    let parked = Parked::with(plan.hosted().cloned());
     loop {
         let collected = plan.collect();
         if plan.is_satisfied_by(&collected) {
@@ -116,30 +116,9 @@ async fn wait(plan: &Plan, deadline: Instant) -> FetchResponse {
         }
         let time_over = tokio::time::sleep_until(deadline.into());
         tokio::select! {
-            () = parked.waiter.woken() => {}
+            () = parked.woken() => {}
             () = time_over => return plan.collect().response,
         }
-    }
-}
-
-/// A registration with every partition of a plan; ends when dropped, also with the connection.
-struct Parked {
-    waiter: Arc<Waiter>,
-    with: Vec<Arc<Hosted>>,
-}
-
-impl Parked {
-    fn new(plan: &Plan) -> Self {
-        let waiter = Arc::new(Waiter::default());
-        let with: Vec<_> = plan.hosted().cloned().collect();
-        with.iter().for_each(|hosted| hosted.waiters.register(&waiter));
-        Self { waiter, with }
-    }
-}
-
-impl Drop for Parked {
-    fn drop(&mut self) {
-        self.with.iter().for_each(|hosted| hosted.waiters.deregister(&self.waiter));
     }
 }
 

@@ -42,12 +42,15 @@ impl Hosted {
     pub(crate) fn state_position(&self, follower: &Follower, position: &Position) -> Stated {
         let judged = self.with(|state| {
             let before = state.replica.high_watermark();
+            let log_start = |state: &State| state.replica.follower(follower.broker).map(|it| it.log_start);
+            let start_before = log_start(state);
             let stated = state.state_position(follower, position);
             let moved = state.replica.high_watermark() > before;
             if moved {
                 state.settle_acks();
             }
-            (stated, moved)
+            // DeleteRecords waits for it.
+            (stated, moved || log_start(state) != start_before)
         });
         let Some((stated, moved)) = judged else { return Stated::Closed };
         if moved {

@@ -153,10 +153,11 @@ impl Hosted {
     /// Takes the brokers that the metadata knows: who may enter the ISR.
     pub(crate) fn see_brokers(self: &Arc<Self>, lives: &Lives) {
         let seen = self.with(|state| {
-            let before = state.replica.high_watermark();
+            let marks = |state: &State| (state.replica.high_watermark(), state.replica.low_watermark());
+            let before = marks(state);
             state.replica.see_brokers(lives);
             state.settle_acks();
-            (state.replica.high_watermark() > before, state.may_expand())
+            (marks(state) != before, state.may_expand())
         });
         let Some((moved, may_expand)) = seen else { return };
         if moved {

@@ -24,6 +24,7 @@ pub(super) fn render(services: &Services) -> String {
     traffic(&mut page, services);
     partitions(&mut page, services, &image);
     logs(&mut page, services);
+    disk(&mut page, services);
     cleaner(&mut page, services);
     raft(&mut page, &services.cluster_raft);
     process(&mut page);
@@ -255,10 +256,32 @@ fn logs(page: &mut Page, services: &Services) {
             family.sample(&[("topic", &it.topic), ("partition", &it.index)], of(it));
         }
     }
-    page.gauge("kafka_log_logmanager_offlinelogdirectorycount", "Data directories that failed.", 0);
+}
+
+/// The disk under the data directory.
+fn disk(page: &mut Page, services: &Services) {
+    let health = services.data_dir.health();
+    let failed = i32::from(health.failure().is_some());
+    page.gauge("kafka_log_logmanager_offlinelogdirectorycount", "Data directories that failed.", failed);
+    let help = "Logs found damaged at the start, set aside and copied anew.";
+    page.counter("milena_damaged_logs_total", help, services.data_dir.damaged_logs());
     if let Some((total, free)) = services.data_dir.volume_bytes() {
         page.gauge("milena_volume_total_bytes", "Size of the data directory's volume.", total);
         page.gauge("milena_volume_free_bytes", "Room left on it.", free);
+    }
+    let help = "0: room enough, 1: less than four reserves, 2: producers are slowed, 3: they are refused.";
+    page.gauge("milena_disk_level", help, health.level() as u8);
+    page.gauge("milena_disk_reserve_bytes", "Room that producers are kept out of.", health.reserve_bytes());
+    page.gauge(
+        "milena_disk_ballast_bytes",
+        "Room to fall back on; 0 once it is used.",
+        health.ballast_bytes(),
+    );
+    if let Some(seen) = health.seen() {
+        let help = "For how long the disk has not moved; 0 while all is well.";
+        page.gauge("milena_disk_standstill_seconds", help, seen.standstill.as_secs_f64());
+        let help = "Age of the oldest write or flush that has not ended.";
+        page.gauge("milena_disk_oldest_unfinished_seconds", help, seen.oldest_unfinished.as_secs_f64());
     }
 }
 
