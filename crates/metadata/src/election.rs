@@ -1,7 +1,8 @@
 //! From one record of a partition to the next: ISR, eligible leaders, leader, epochs (KIP-966, KIP-455).
 //!
 //! What is left out: choosing among several replicas after an unclean stop of all of them by their log ends
-//! (balanced recovery). With ISR and ELR empty only the last known leader comes back by itself.
+//! (balanced recovery, `unclean.recovery.strategy`), which KIP-966 plans and Kafka 4.3 has no setting for. With ISR and
+//! ELR empty only the last known leader comes back by itself; an operator's unclean election takes any live replica.
 
 use milena_bugs::{Bug, is_on};
 use milena_records::LeaderEpoch;

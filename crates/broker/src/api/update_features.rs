@@ -46,6 +46,7 @@ pub(crate) async fn answer(
                 error_message: Some("NONE".into()),
             };
             UpdateFeaturesResponse {
+                error_message: None,
                 results: request.feature_updates.into_iter().map(result).collect(),
                 ..Default::default()
             }

@@ -17,7 +17,9 @@ async fn copied_in(side: &str, replica: &str, isr: &[i32], batches: usize) -> Du
     cluster.elect(0, isr);
     let word = "x".repeat(WORD);
     let began = Instant::now();
-    (0..batches).for_each(|_| drop(cluster.node(0).write(batch(&[&word]))));
+    for _ in 0..batches {
+        cluster.node(0).write(batch(&[&word]));
+    }
     let end = cluster.node(0).ends().1;
     let copied = async {
         while cluster.node(1).ends().1 < end {
