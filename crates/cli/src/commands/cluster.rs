@@ -163,8 +163,10 @@ fn skew_percent(counts: &[usize]) -> usize {
 impl QuorumReport {
     fn new(quorum: &Quorum, now_ms: i64) -> Self {
         // Only the leader knows how far the others are; offsets of 0 are those that nobody knows.
-        let leader_end =
-            quorum.voters.iter().find(|it| Some(it.id) == quorum.leader).map_or(0, |it| it.log_end);
+        let leader = quorum.voters.iter().find(|it| Some(it.id) == quorum.leader);
+        let leader_end = leader.map_or(0, |it| it.log_end);
+        // The times are the leader's, whose clock need not be ours: it hears itself at the moment of its answer.
+        let now_ms = leader.map(|it| it.last_fetch_ms).filter(|at| *at >= 0).unwrap_or(now_ms);
         let member = |it: &QuorumMember, voter| {
             let log_end = Some(it.log_end).filter(|end| *end > 0);
             MemberReport {

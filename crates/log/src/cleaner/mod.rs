@@ -155,6 +155,8 @@ pub struct CleanedGroup {
     generation: u64,
     /// Where the section ends in which the records are that supersede those dropped here.
     relies_on: Offset,
+    /// The last marker that was dropped.
+    dropped_marker: Option<Offset>,
 }
 
 impl Log {
@@ -283,12 +285,16 @@ impl Cleaning {
             now_ms: self.options.now_ms,
             stats: &mut self.stats,
         };
+        let mut dropped_marker = None;
         for view in &replaced {
             let mut source =
                 BatchSource::open(&self.storage, &self.dir, view.base, view.size, self.options.io_bytes)?;
             while let Some((header, batch)) = source.next(pace)? {
                 let outcome = rules.judge(header, &batch);
                 let outcome = outcome.map_err(|error| source.damaged(Damage::Records(error.to_string())))?;
+                if header.is_control() && outcome == Outcome::Drop {
+                    dropped_marker = Some(header.base_offset);
+                }
                 let before = cleaned.size();
                 let ended = rules.transactions.take_ended().filter(|_| outcome != Outcome::Drop);
                 cleaned.put(header, &batch, outcome, self.config.index_interval_bytes)?;
@@ -305,7 +311,7 @@ impl Cleaning {
         cleaned.finish(replaced.last().expect("a group is not empty").modified_ms)?;
         self.done += count;
         let (generation, relies_on) = (self.generation, map.latest() + 1);
-        Ok(Some(CleanedGroup { cleaned, replaced, generation, relies_on }))
+        Ok(Some(CleanedGroup { cleaned, replaced, generation, relies_on, dropped_marker }))
     }
 
     /// Makes the swaps durable. Not needed for safety, as a crash leaves each done or undone, but before it is noted how

@@ -40,7 +40,9 @@ impl Log {
         if present.len() != count || !same || at + count >= self.segments.len() {
             return Ok(false);
         }
-        let result = self.rename_all(&mut group, at, now_ms);
+        let result = self
+            .forget_snapshots(group.dropped_marker)
+            .and_then(|()| self.rename_all(&mut group, at, now_ms));
         if result.is_err() {
             self.offline = true;
         }
@@ -60,6 +62,17 @@ impl Log {
         if self.online_state().is_ok_and(|state| state.generation == cleaning.generation) {
             self.cleaned_to = self.cleaned_to.max(offset.min(self.log_end));
         }
+    }
+
+    /// A replay from a snapshot that knows a transaction as open would wait for its marker for ever, were that dropped.
+    /// Without the snapshot it begins before, where nothing of the transaction is left. Names change in order, so no
+    /// crash brings the snapshot back beside the cleaned segment.
+    fn forget_snapshots(&mut self, dropped_marker: Option<Offset>) -> Result<(), Error> {
+        let Some(marker) = dropped_marker else { return Ok(()) };
+        while let Some(at) = self.snapshots.iter().position(|snapshot| *snapshot <= marker) {
+            self.remove_snapshot(at)?;
+        }
+        Ok(())
     }
 
     fn rename_all(&mut self, group: &mut CleanedGroup, at: usize, now_ms: i64) -> Result<(), Error> {

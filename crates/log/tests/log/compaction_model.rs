@@ -276,6 +276,32 @@ proptest! {
     }
 }
 
+/// A snapshot from before the marker would tell for ever of a transaction that nothing ends any more.
+#[test]
+fn a_dropped_marker_takes_the_snapshots_before_it_along() {
+    let tombstone = || vec![(0, false)];
+    let clean = |later_ms| Step::Clean { keys: 1, later_ms, dies: None };
+    let crash = || Step::Restart { clean: false };
+    run(&[
+        Step::ByTransactional(11, vec![(1, false)]),
+        Step::Append(tombstone(), 0),
+        Step::Snapshot,
+        Step::End(11, false),
+        Step::Append(tombstone(), 0),
+        Step::Append(tombstone(), 0),
+        Step::Roll,
+        Step::Append(tombstone(), 0),
+        Step::ByTransactional(11, tombstone()),
+        Step::Commit,
+        clean(0),
+        crash(),
+        clean(0),
+        clean(16),
+        crash(),
+        clean(34),
+    ]);
+}
+
 /// The same, of transactions alone, for the test of the test.
 #[cfg(feature = "bugs")]
 #[test]
