@@ -181,14 +181,15 @@ impl DataDir {
         let mut found = self.found.lock().unwrap();
         let exists = found.partitions.remove(&name);
         let at = |offsets: &mut HashMap<Name, Offset>| offsets.remove(&name).unwrap_or(Offset::ZERO);
+        let cleaned_to = at(&mut found.cleaned);
         let options = OpenOptions {
+            compacted: config.compacts() || cleaned_to > Offset::ZERO,
             recovery_point: at(&mut found.recovery_points),
             log_start: at(&mut found.log_starts),
             damage: if on_damage == OnDamage::Cut { DamagePolicy::CutThere } else { DamagePolicy::Refuse },
             ..OpenOptions::new(self.last_shutdown, clock::unix_ms())
         };
         let high_watermark = at(&mut found.high_watermarks);
-        let cleaned_to = at(&mut found.cleaned);
         drop(found);
         let config = Arc::new(log_config(config));
         if let Some(path) = exists {

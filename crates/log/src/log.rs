@@ -166,6 +166,12 @@ impl Log {
     ///
     /// The file follows with the next append, flush or close: until then no record depends on it. Batches
     /// that carry a new epoch are noted by [`Log::append`] itself.
+    ///
+    /// Not durable at once, unlike Kafka's: a failover would wait for a sync of each partition. What a loss of power
+    /// takes is the epoch of a leader that wrote nothing durable in it. Batches below the recovery point had theirs
+    /// synced with them, those above are walked at the start and tell their own; and epochs come from the metadata
+    /// quorum, which gives none out twice. Without the entry the replica says of itself that it ends in the epoch
+    /// before, which is what its log shows. The simulator's disk forgets such epochs with every loss of power.
     pub fn assign_epoch(&mut self, epoch: LeaderEpoch) {
         self.epochs_changed |= self.epochs.assign(epoch, self.log_end);
     }

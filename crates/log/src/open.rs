@@ -38,6 +38,8 @@ pub struct OpenOptions {
     /// process alone, where only the very last write can be torn; and that are verified below the recovery
     /// point, too. An owner of very many partitions lowers it to bound the time of a restart.
     pub verify_tail_bytes: u64,
+    /// Whether the log has ever been compacted, or nobody knows: offsets may be missing between its segments.
+    pub compacted: bool,
     /// The wall clock.
     pub now_ms: i64,
 }
@@ -51,6 +53,7 @@ impl OpenOptions {
             log_start: Offset::ZERO,
             damage: DamagePolicy::Refuse,
             verify_tail_bytes: 16 << 20,
+            compacted: true,
             now_ms,
         }
     }
@@ -69,7 +72,7 @@ pub enum DamagePolicy {
 /// What opening found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenReport {
-    /// An unfinished write at the end that was cut off.
+    /// What was cut off the end: an unfinished write, or names of segments whose batches are gone.
     pub torn_tail: Option<TornTail>,
     /// Base offsets of segments whose indexes were written anew.
     pub indexes_rebuilt: Vec<Offset>,

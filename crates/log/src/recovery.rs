@@ -143,6 +143,10 @@ impl Recovery<'_> {
                 let damage = Damage::Misplaced { expected, found: base };
                 return Err(self.damaged(at, 0, damage));
             }
+            if base > expected && self.lost_before(at) {
+                expected = self.without_lost(at, expected)?;
+                break;
+            }
             let next_base = self.log.segments.get(at + 1).map(|next| next.base_offset);
             let wanted_by_replay = next_base.is_none_or(|next| next > snapshot) || self.all_headers;
             let dirty = at >= dirty_from;
@@ -278,6 +282,37 @@ impl Recovery<'_> {
         let mut flush = self.log.flush.lock().expect("nobody else has it yet");
         flush.recovery_point = flush.recovery_point.min(cut.expected);
         Ok(cut.expected)
+    }
+
+    /// Whether the batches missing before segment `at` were lost with the power: a segment begins where the one before
+    /// it ends, and compaction, which leaves gaps, keeps the last batch before the active segment and takes no other
+    /// that was not flushed. So the name of a segment proves nothing of what lay before it.
+    fn lost_before(&self, at: usize) -> bool {
+        let segment = &self.log.segments[at];
+        let undurable = segment.base_offset > self.options.recovery_point;
+        let is_unclean = self.options.shutdown == LastShutdown::Unclean;
+        at > 0 && is_unclean && undurable && (segment.size == 0 || !self.options.compacted)
+    }
+
+    /// Ends the log at `end`, where batches are missing before segment `at`. Those that follow are never cut off
+    /// unasked.
+    fn without_lost(&mut self, at: usize, end: Offset) -> Result<Offset, Error> {
+        let later = &self.log.segments[at..];
+        let (bytes, base) = (later.iter().map(|segment| segment.size).sum(), later[0].base_offset);
+        let damage = Damage::Gap { from: end, to: base };
+        if bytes > 0 && self.options.damage == DamagePolicy::Refuse {
+            return Err(self.damaged(at, 0, damage));
+        }
+        while self.log.segments.len() > at {
+            self.remove_segment(self.log.segments.len() - 1)?;
+        }
+        let (storage, dir) = (Arc::clone(&self.log.storage), self.log.dir.clone());
+        let place = Place { storage: &storage, dir: &dir };
+        let segment = &mut self.log.segments[at - 1];
+        let (path, position) = (place.path(segment.base_offset, LOG), segment.size);
+        segment.rescan(place, position, self.log.config.index_interval_bytes)?;
+        self.report.torn_tail = Some(TornTail { path, position, bytes, damage, log_end: end });
+        Ok(end)
     }
 
     fn indexes_look_right(&self, at: usize) -> bool {

@@ -4,9 +4,9 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use milena_log::fs::{Fault, FileSystem};
-use milena_log::{Error, LastShutdown, Log, LogDir};
-use milena_records::{Offset, StoredBatch};
+use milena_log::fs::{Fault, FileSystem, Open};
+use milena_log::{Damage, DamagePolicy, Error, LastShutdown, Log, LogDir, OpenOptions};
+use milena_records::{Compression, LeaderEpoch, Offset, StoredBatch};
 
 use crate::support::*;
 
@@ -217,4 +217,91 @@ fn a_flush_begun_before_a_truncation_does_not_vouch_for_what_came_after() {
     assert_eq!(log.flush().unwrap(), Offset(10));
     drop(log.flush_handle().unwrap());
     assert!(!log.needs_flush());
+}
+
+/// Two segments, flushed up to `flushed` batches of the first; then the power fails.
+fn second_segment_outlives_the_first(flushed: usize, in_second: usize) -> Rig {
+    let rig = Rig::new(small());
+    let mut log = rig.create().unwrap();
+    for at in 0..3 {
+        log.append(&[batch(2 * at, 2, 30, at)], 0).unwrap();
+        if at + 1 == flushed as i64 {
+            log.flush().unwrap();
+        }
+    }
+    log.roll(0).unwrap();
+    for at in 0..in_second as i64 {
+        log.append(&[batch(6 + 2 * at, 2, 30, at)], 0).unwrap();
+    }
+    let second = Path::new(DIR).join("00000000000000000006.log");
+    rig.fs.open(&second, Open::Existing).unwrap().sync().unwrap();
+    rig.fs.sync_dir(Path::new(DIR)).unwrap();
+    drop(log);
+    rig.fs.lose_power(|_, synced, _| synced);
+    rig
+}
+
+#[test]
+fn name_of_an_empty_segment_does_not_vouch_for_batches_that_the_power_took() {
+    for flushed in 0..3 {
+        let rig = second_segment_outlives_the_first(flushed, 0);
+        let end = Offset(2 * flushed as i64);
+        let (mut log, report) = rig.open(&options(LastShutdown::Unclean, end.0)).unwrap();
+        assert_eq!((log.log_start(), log.log_end()), (Offset(0), end));
+        let cut = report.torn_tail.expect("it is told");
+        assert_eq!((cut.log_end, cut.bytes, cut.damage), (end, 0, Damage::Gap { from: end, to: Offset(6) }));
+        log.append(&[batch(end.0, 2, 30, 9)], 0).unwrap();
+        log.close(&[]).unwrap();
+        let (log, report) = rig.open(&options(LastShutdown::Clean, end.0 + 2)).unwrap();
+        assert_eq!((log.log_end(), report.torn_tail), (end + 2, None));
+        assert_eq!(extents(&content(&log, 500)).len(), flushed + 1);
+    }
+}
+
+#[test]
+fn batches_behind_lost_ones_are_cut_off_only_when_asked_and_kept_where_compaction_may_have_left_the_gap() {
+    let open = |compacted, damage| {
+        let rig = second_segment_outlives_the_first(1, 2);
+        let options = OpenOptions { compacted, damage, ..options(LastShutdown::Unclean, 2) };
+        rig.open(&options).map(|(log, _)| (log.log_end(), extents(&content(&log, 500)).len()))
+    };
+    assert_eq!(open(true, DamagePolicy::Refuse).unwrap(), (Offset(10), 3));
+    assert_eq!(open(false, DamagePolicy::CutThere).unwrap(), (Offset(2), 1));
+    let refused = open(false, DamagePolicy::Refuse).unwrap_err();
+    let gap = Damage::Gap { from: Offset(2), to: Offset(6) };
+    assert!(matches!(refused, Error::Damaged { damage, .. } if damage == gap));
+}
+
+#[test]
+fn epochs_that_the_power_took_are_those_of_which_no_batch_is_left() {
+    let epochs = |log: &Log| {
+        log.epochs().entries().iter().map(|it| (it.epoch.0, it.start_offset.0)).collect::<Vec<_>>()
+    };
+    for flushed in [false, true] {
+        let rig = Rig::new(small());
+        let mut log = rig.create().unwrap();
+        log.assign_epoch(LeaderEpoch(1));
+        log.append(&[batch_in(1, 0)], 0).unwrap();
+        log.flush().unwrap();
+        log.assign_epoch(LeaderEpoch(4));
+        log.append(&[batch_in(4, 1)], 0).unwrap();
+        if flushed {
+            log.flush().unwrap();
+        }
+        // Leads, and writes nothing.
+        log.assign_epoch(LeaderEpoch(7));
+        assert_eq!(epochs(&log), [(1, 0), (4, 1), (7, 2)]);
+        drop(log);
+        rig.fs.lose_power(|_, synced, _| synced);
+        let (mut log, _) = rig.open(&options(LastShutdown::Unclean, 1)).unwrap();
+        let (want, end): (&[_], _) = if flushed { (&[(1, 0), (4, 1)], 2) } else { (&[(1, 0)], 1) };
+        assert_eq!((&*epochs(&log), log.log_end()), (want, Offset(end)));
+        log.assign_epoch(LeaderEpoch(8));
+        // A leader of epoch 8 that is asked where 7 ended says where its own log shows that 4, or 1, did.
+        assert_eq!(log.end_offset_for_epoch(LeaderEpoch(7)).map(|it| it.end_offset), Some(Offset(end)));
+    }
+}
+
+fn batch_in(epoch: i32, offset: i64) -> StoredBatch {
+    batch_of(offset, 1, 30, offset, epoch, Compression::None)
 }

@@ -145,6 +145,8 @@ impl Owner {
             let found = log.read(base, 1, log.log_end(), true);
             found.is_ok_and(|slice| slice.base_offset == base && !slice.bytes.is_empty())
         });
+        let end = self.batches.last().map_or(Offset::ZERO, |last| last.header().next_offset());
+        assert_eq!(log.log_end(), end, "a log ends where its last batch does");
     }
 
     fn reopen(&mut self, shutdown: LastShutdown) {
