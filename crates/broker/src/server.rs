@@ -236,7 +236,6 @@ impl Server {
             transactions: coordinated.transactions,
             proposals,
             due: coordinated.due,
-            completions: coordinated.completions,
             view: Arc::clone(&view),
             controller: controller.clone(),
             producer_ids: producer_ids.clone(),
