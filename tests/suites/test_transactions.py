@@ -47,8 +47,12 @@ def moved(cluster):
     numbers = Numbers(cluster, [f"{driver}-in" for driver in TRANSFORMERS])
     loops = [Moved(cluster, driver) for driver in TRANSFORMERS]
 
-    def goes_on(patience=60):
-        """Until every loop has moved more. One that stands still is judged at the end and does not hold up the others."""
+    def goes_on(patience=120):
+        """Until every loop has moved more. One that stands still is judged at the end and does not hold up the others.
+
+        A loop of kafka-python that has lost a request hangs: 20 s until that is noticed, 16 s until its successor has the
+        group and the transactional id, and it may happen again.
+        """
         deadline = time.monotonic() + patience
         wanted = {it.driver: len(it.tail.records) + 50 for it in loops if not it.trouble}
         while lag := [it for it in loops if not it.trouble and len(it.tail.records) < wanted[it.driver]]:
