@@ -67,12 +67,13 @@ async fn work(options: Options) -> Result<(), Refusal> {
             && ["share", "streams"].iter().all(|name| !options.has(name) || is(group, name))
     };
     let found: Vec<Listing> = groups::list(&client, &[], &[]).await?.into_iter().filter(wanted).collect();
+    // All columns are as wide as the longest id.
     let width = java::width(20, found.iter().map(|group| group.id.as_str()));
     let mut out = output::stdout();
-    writeln!(out, "{:<width$} {:<20} {:<20}", "GROUP", "TYPE", "PROTOCOL")?;
+    writeln!(out, "{:<width$} {:<width$} {:<width$}", "GROUP", "TYPE", "PROTOCOL")?;
     for group in &found {
         let kind = TYPES.iter().find(|(name, _)| is(group, name)).map_or("Classic", |(_, printed)| printed);
-        writeln!(out, "{:<width$} {kind:<20} {:<20} ", group.id, group.protocol)?;
+        writeln!(out, "{:<width$} {kind:<width$} {:<width$} ", group.id, group.protocol)?;
     }
     Ok(out.flush()?)
 }
