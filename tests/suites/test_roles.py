@@ -4,11 +4,12 @@ vote on metadata. Groups are coordinated by brokers all the same, and every sing
 import itertools
 import os
 import shutil
+import subprocess
 
 import pytest
 
 from harness.broker import KIND, Broker
-from harness.cluster import Isolated, Load, read_all, verdict
+from harness.cluster import MILENA, Isolated, Load, read_all, verdict
 from harness.drivers import BY_NAME, until
 from harness.wire import Peer, Refused
 
@@ -77,6 +78,17 @@ def test_controllers_vote_and_brokers_serve(cluster):
     PRODUCER.run("produce", cluster.bootstrap, "served", "lz4", "all", "1", 300, 1_795_000_000_000)
     assert len(PRODUCER.run("consume", cluster.bootstrap, "served", 300)) == 300
     commit(cluster, "g", "served")
+
+
+def test_broker_alone_is_not_made_a_voter(cluster):
+    """It was not started to vote, and would be one by a word to any broker."""
+    if KIND == "apache":
+        pytest.skip("Apache's voters cannot be changed where the list is static")
+    broker = min(cluster.brokers)
+    words = ["cluster", "add-voter", str(broker), "--bootstrap-server", cluster.brokers[broker].address]
+    refused = subprocess.run([MILENA, *words], capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 1 and "its process.roles is broker" in refused.stderr, refused
+    assert voters(cluster)[0] == sorted(cluster.controllers)
 
 
 def test_any_one_node_may_die(cluster):

@@ -71,6 +71,7 @@ impl<'a> Applicant<'a> {
             rack: self.config.rack().map(str::to_owned),
             log_dirs: self.directory().into_iter().collect(),
             peer_address: self.peer_address.clone(),
+            broker_only: !self.config.roles().controller,
         }
     }
 

@@ -181,6 +181,45 @@ fn fourth_broker_observes_and_can_be_made_a_voter_and_back() {
     first.stop();
 }
 
+#[test]
+fn node_that_is_no_controller_is_not_made_a_voter() {
+    let dirs: [TempDir; 2] = std::array::from_fn(|_| TempDir::new().unwrap());
+    let ports = free_ports::<2>();
+    let first = try_start(dirs[0].path(), &settings(1, &ports, &[1]), None).unwrap();
+    let with = |roles: &str| {
+        let mut settings = settings(2, &ports, &[1]);
+        settings.push(format!("process.roles={roles}"));
+        try_start(dirs[1].path(), &settings, None).unwrap()
+    };
+    let add = |broker: &Broker| {
+        let mut connection = broker.connect();
+        eventually(&(vec![1], vec![2]), || members(&mut connection));
+        let voter_directory_id = quorum(&mut connection).observers[0].replica_directory_id;
+        let request = AddRaftVoterRequest {
+            cluster_id: None,
+            timeout_ms: 30_000,
+            voter_id: 2,
+            voter_directory_id,
+            ..Default::default()
+        };
+        connection.call(&request, 1)
+    };
+    let second = with("broker");
+    let refused = add(&second);
+    assert_eq!(refused.error_code, ErrorCode::InvalidRequest.code());
+    let text = refused.error_message.unwrap();
+    assert!(text.contains("Restart it with process.roles=broker,controller"), "{text}");
+    assert_eq!(members(&mut first.connect()), (vec![1], vec![2]));
+    second.stop();
+
+    // It may when it comes back as one.
+    let second = with("broker,controller");
+    let added = add(&second);
+    assert_eq!(added.error_code, 0, "{:?}", added.error_message);
+    second.stop();
+    first.stop();
+}
+
 /// F11, F12.
 #[test]
 fn nodes_that_would_split_or_corrupt_the_quorum_do_not_start() {

@@ -25,6 +25,8 @@ pub struct Broker {
     pub log_dirs: Vec<Uuid>,
     /// Where other brokers reach it, as host:port.
     pub peer_address: String,
+    /// Its `process.roles` has no controller: it may not become a voter of the metadata quorum.
+    pub broker_only: bool,
 }
 
 impl Broker {

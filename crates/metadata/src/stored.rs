@@ -152,6 +152,7 @@ pub(crate) fn broker_to_proto(broker: &Broker) -> proto::Broker {
         in_controlled_shutdown: broker.in_controlled_shutdown,
         log_dirs: broker.log_dirs.iter().map(|dir| dir.0.to_vec()).collect(),
         peer_address: broker.peer_address.clone(),
+        broker_only: broker.broker_only,
     }
 }
 
@@ -175,6 +176,7 @@ pub(crate) fn broker_from_proto(broker: proto::Broker) -> Result<Broker, DecodeE
         in_controlled_shutdown: broker.in_controlled_shutdown,
         log_dirs: broker.log_dirs.iter().map(|dir| uuid(dir)).collect::<Result<_, _>>()?,
         peer_address: broker.peer_address,
+        broker_only: broker.broker_only,
     })
 }
 

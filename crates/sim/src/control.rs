@@ -140,6 +140,7 @@ impl World {
                     rack: None,
                     log_dirs: Vec::new(),
                     peer_address: String::new(),
+                    broker_only: false,
                 };
                 brokers::register(&image, config, &request).map(|it| it.records)
             }

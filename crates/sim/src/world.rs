@@ -97,6 +97,7 @@ fn genesis(plan: &Plan) -> Command {
             in_controlled_shutdown: false,
             log_dirs: Vec::new(),
             peer_address: String::new(),
+            broker_only: false,
         }));
     }
     records.push(Record::TopicCreated { id: TOPIC, name: TOPIC_NAME.to_owned() });

@@ -41,6 +41,9 @@ async fn add(services: &Services, request: &AddRaftVoterRequest) -> Result<(), E
         let message = format!("Broker {} is registered with directory id {directory}.", request.voter_id);
         return Err(Explained::new(ErrorCode::InvalidVoterKey, message));
     }
+    if broker.is_some_and(|broker| broker.broker_only) {
+        return Err(Explained::new(ErrorCode::InvalidRequest, not_a_controller(&key)));
+    }
     // What it registered is where it listens for other brokers; Kafka's tools send the controller listener instead.
     let registered = broker.map(|broker| broker.peer_address.clone()).filter(|address| !address.is_empty());
     let given = request.listeners.first();
@@ -57,6 +60,15 @@ async fn add(services: &Services, request: &AddRaftVoterRequest) -> Result<(), E
             Err(Explained::new(ErrorCode::RequestTimedOut, "the voter has not caught up within the time-out"))
         }
     }
+}
+
+/// What to do about a node that is asked to vote and was not started for it. Kafka has the same code for a node that
+/// does not know how to vote.
+fn not_a_controller(key: &str) -> String {
+    format!(
+        "Aborted add voter operation for {key} since its process.roles is broker. Restart it with \
+         process.roles=broker,controller and a listener named in controller.listener.names, then add it again."
+    )
 }
 
 /// Refuses a request for another cluster. One that names none is for any.

@@ -79,6 +79,7 @@ mod tests {
                     in_controlled_shutdown: false,
                     log_dirs: Vec::new(),
                     peer_address: String::new(),
+                    broker_only: false,
                 }),
             );
         }

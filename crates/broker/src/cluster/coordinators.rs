@@ -130,6 +130,7 @@ mod tests {
                 in_controlled_shutdown: false,
                 log_dirs: Vec::new(),
                 peer_address: String::new(),
+                broker_only: false,
             };
             image.apply(2, &Record::BrokerRegistered(broker));
         }

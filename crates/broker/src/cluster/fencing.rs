@@ -172,6 +172,7 @@ mod tests {
             in_controlled_shutdown,
             log_dirs: Vec::new(),
             peer_address: String::new(),
+            broker_only: false,
         };
         image.apply(7, &Record::BrokerRegistered(broker));
         image

@@ -94,6 +94,7 @@ impl Cluster {
             in_controlled_shutdown: false,
             log_dirs: Vec::new(),
             peer_address,
+            broker_only: false,
         };
         let decided_at = self.state.image().index();
         let command = Command { decided_at, records: vec![Record::BrokerRegistered(broker)] }.encode();

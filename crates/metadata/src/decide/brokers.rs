@@ -32,6 +32,8 @@ pub struct Registration {
     pub log_dirs: Vec<Uuid>,
     /// Where other brokers reach it.
     pub peer_address: String,
+    /// It is no controller (`process.roles=broker`).
+    pub broker_only: bool,
 }
 
 /// Registers a broker, fenced at first. Its epoch is the index at which the command is applied: read it from the
@@ -69,6 +71,7 @@ pub fn register(
         in_controlled_shutdown: false,
         log_dirs: request.log_dirs.clone(),
         peer_address: request.peer_address.clone(),
+        broker_only: request.broker_only,
     })];
     if image.controller(request.id).is_some() {
         records.push(Record::ControllerUnregistered { id: request.id });

@@ -156,6 +156,7 @@ pub(super) fn registration(id: i32, rack: Option<&str>) -> Registration {
         rack: rack.map(str::to_owned),
         log_dirs: vec![Uuid([id as u8; 16])],
         peer_address: format!("broker{id}:9093"),
+        broker_only: false,
     }
 }
 
