@@ -74,6 +74,8 @@ def test_controllers_vote_and_brokers_serve(cluster):
         assert sorted(it["node_id"] for it in answer["brokers"]) == sorted(cluster.brokers)
         assert answer["controller_id"] in cluster.brokers
     assert cluster.coordinator("any") in cluster.brokers
+    lasting = [it.data for it in cluster.controllers.values() if (it.data / "founding").exists()]
+    assert not lasting, f"a voter that lost its log could found the cluster anew: {lasting}"
     cluster.create("served", 3)
     PRODUCER.run("produce", cluster.bootstrap, "served", "lz4", "all", "1", 300, 1_795_000_000_000)
     assert len(PRODUCER.run("consume", cluster.bootstrap, "served", 300)) == 300

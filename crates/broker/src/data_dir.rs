@@ -147,9 +147,15 @@ impl DataDir {
         self.root.founding()
     }
 
-    /// Notes with whom a cluster is being founded, or that it is done.
-    pub(crate) fn write_founding(&self, voters: Option<&str>) -> Result<(), Error> {
-        self.root.write_founding(voters)
+    /// Notes with whom a cluster is being founded.
+    pub(crate) fn write_founding(&self, voters: &str) -> Result<(), Error> {
+        self.root.write_founding(Some(voters))
+    }
+
+    /// This node is registered, so the Raft groups have begun: should it ever lose its log, it must not found them
+    /// anew (F11).
+    pub(crate) fn mark_founded(&self) -> Result<(), Error> {
+        self.root.write_founding(None)
     }
 
     /// From now on a crash of the process alone loses no completed write.

@@ -183,10 +183,9 @@ impl Server {
         });
         let opening = Arc::clone(&applier);
         tokio::task::spawn_blocking(move || opening.start()).await.expect("opening logs does not panic");
-        // Registered, so the Raft groups have begun: should this voter ever lose its log, it must not found them anew (F11).
         data_dir
             .mark_running(epoch.0)
-            .and_then(|()| data_dir.write_founding(None))
+            .and_then(|()| data_dir.mark_founded())
             .map_err(|source| StartError::DataDir { dir: data_dir.root().to_path_buf(), source })?;
         let everywhere = Arc::new(AppliedEverywhere::default());
         if let Some(liveness) = &liveness {

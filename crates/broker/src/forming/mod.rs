@@ -119,7 +119,7 @@ pub(crate) async fn with_peers(
         Verdict::Wait(_) => unreachable!("waiting does not end the questions"),
     };
     if !founders.is_empty() {
-        data_dir.write_founding(Some(&list(&founders)))?;
+        data_dir.write_founding(&list(&founders))?;
     }
     let meta = match before {
         Some(meta) => meta,
