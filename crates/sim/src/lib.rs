@@ -24,6 +24,7 @@ mod network;
 mod node;
 mod oracle;
 pub mod plan;
+mod promise;
 mod queue;
 mod raft;
 pub mod random;

@@ -16,6 +16,7 @@ use crate::network::Network;
 use crate::node::Node;
 use crate::oracle::{Promised, Violation};
 use crate::plan::{Fault, Plan};
+use crate::promise::broken_promise;
 use crate::queue::{Queue, Time};
 use crate::raft::Raft;
 use crate::random::Random;
@@ -66,10 +67,7 @@ pub(crate) struct World {
 /// Runs a plan to its end, or to the first violation. A panic of a state machine is one.
 pub fn run(plan: &Plan, options: &Options) -> Report {
     let mut world = World::new(plan, options);
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run()));
-    if let Err(panic) = outcome {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|it| it.to_string())).unwrap_or_default();
+    if let Some(text) = broken_promise(|| world.run()) {
         world.violate(|| format!("panic: {text}"));
     }
     Report {

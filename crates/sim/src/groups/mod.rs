@@ -12,10 +12,10 @@ mod office;
 mod oracle;
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use milena_group::{Event, Groups, Now, Reply, RequestId, Settings};
 
+use crate::promise::broken_promise;
 use crate::random::Random;
 use member::Member;
 use office::{Office, Outcomes};
@@ -51,13 +51,9 @@ pub struct Outcome {
 /// Runs `steps` under the seed, then heals everything and waits until it has come to rest.
 pub fn run(seed: u64, steps: usize) -> Outcome {
     let mut world = World::new(seed);
-    let result = catch_unwind(AssertUnwindSafe(|| {
+    let violation = broken_promise(|| {
         (0..steps).for_each(|_| world.step());
         world.come_to_rest();
-    }));
-    let violation = result.err().map(|why| match why.downcast::<String>() {
-        Ok(text) => *text,
-        Err(why) => why.downcast_ref::<&str>().map_or_else(String::new, |text| (*text).to_owned()),
     });
     let Oracle { committed, refused, .. } = world.oracle;
     Outcome { generations: world.oracle.generations(), committed, refused, violation }

@@ -15,11 +15,11 @@ mod partition;
 mod rest;
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use milena_txn::{Command, EndTransaction, InitProducerId, ProducerIdAndEpoch, TopicId, Transactions};
 
+use crate::promise::broken_promise;
 use crate::random::Random;
 use client::{Client, Learnt};
 use coordinator::Coordinator;
@@ -51,13 +51,9 @@ pub struct Outcome {
 /// Runs `steps` under the seed, then heals everything and waits until it has come to rest.
 pub fn run(seed: u64, steps: usize) -> Outcome {
     let mut world = World::new(seed);
-    let result = catch_unwind(AssertUnwindSafe(|| {
+    let violation = broken_promise(|| {
         (0..steps).for_each(|_| world.step());
         world.come_to_rest();
-    }));
-    let violation = result.err().map(|why| match why.downcast::<String>() {
-        Ok(text) => *text,
-        Err(why) => why.downcast_ref::<&str>().map_or_else(String::new, |text| (*text).to_owned()),
     });
     Outcome { committed: world.oracle.committed, aborted: world.oracle.aborted, violation }
 }
