@@ -57,18 +57,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
         Ok(command) => command,
         Err(code) => return code,
     };
-    match block_on(command.run()) {
-        Ok(()) | Err(Refusal::BrokenPipe) => ExitCode::SUCCESS,
-        Err(Refusal::Signal(number)) => ExitCode::from(128 + number),
-        Err(Refusal::Usage(message)) => {
-            complain!("{message}");
-            ExitCode::FAILURE
-        }
-        Err(Refusal::Exception(exception)) => {
-            complain!("{}\n{exception}\n", exception.message());
-            ExitCode::FAILURE
-        }
-    }
+    tool::end(block_on(command.run()), |exception| complain!("{}\n{exception}\n", exception.message()))
 }
 
 impl Connection {

@@ -8,6 +8,9 @@ use milena_wire::ErrorCode;
 /// Package of the exceptions that error codes stand for.
 const ERRORS: &str = "org.apache.kafka.common.errors";
 
+/// What tools throw when the message alone says it all.
+const TERSE: &str = "org.apache.kafka.tools.TerseException";
+
 /// An exception: its class and its message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exception {
@@ -29,6 +32,11 @@ impl Exception {
     /// An exception of `org.apache.kafka.common.errors`.
     pub fn kafka(class: &str, message: impl Into<String>) -> Self {
         Exception::new(format!("{ERRORS}.{class}"), message)
+    }
+
+    /// An exception that tools print without its class, see [`Exception::is_terse`].
+    pub fn terse(message: impl Into<String>) -> Self {
+        Exception::new(TERSE, message)
     }
 
     /// `org.apache.kafka.common.KafkaException`
@@ -89,6 +97,11 @@ impl Exception {
     /// Whether the class has this name, without the package.
     pub fn is(&self, class: &str) -> bool {
         self.class.rsplit('.').next() == Some(class)
+    }
+
+    /// Whether tools print the message only, without a class.
+    pub fn is_terse(&self) -> bool {
+        self.class == TERSE
     }
 
     /// The exception that a future wraps this one in.

@@ -44,15 +44,10 @@ fn throw(exception: &Exception, _: When) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// An exception that is printed without its class.
-fn terse(message: impl Into<String>) -> Exception {
-    Exception::new("org.apache.kafka.tools.TerseException", message)
-}
-
 fn check(options: &Options) -> Result<(), Refusal> {
     options.require(&["bootstrap-server"])?;
     if options.has("topic-partitions") && (options.has("topic") || options.has("partitions")) {
-        return Err(terse("--topic-partitions cannot be used with --topic or --partitions").into());
+        return Err(Exception::terse("--topic-partitions cannot be used with --topic or --partitions").into());
     }
     Ok(())
 }
@@ -71,7 +66,9 @@ async fn work(options: Options) -> Result<(), Refusal> {
         .filter(|partition| rules.iter().any(|rule| rule.allows(partition)))
         .collect();
     if wanted.is_empty() {
-        return Err(terse("Could not match any topic-partitions with the specified filters").into());
+        return Err(
+            Exception::terse("Could not match any topic-partitions with the specified filters").into()
+        );
     }
     let mut answers: Vec<_> = offsets::list_at(&client, &wanted, timestamp).await?.into_iter().collect();
     answers.sort_by_key(|(partition, _)| partition.to_string());
@@ -98,7 +95,7 @@ fn timestamp(text: &str) -> Result<i64, Exception> {
         "latest-tiered" => Ok(at::LATEST_TIERED),
         "earliest-pending-upload" => Ok(at::EARLIEST_PENDING_UPLOAD),
         number => number.parse().map_err(|_| {
-            terse(format!(
+            Exception::terse(format!(
                 "Malformed time argument {number}. Please use -1 or latest / -2 or earliest / -3 or max-timestamp / \
                  -4 or earliest-local / -5 or latest-tiered / -6 or earliest-pending-upload, or a specified long \
                  format timestamp"
@@ -141,7 +138,7 @@ fn rules(options: &Options) -> Result<Vec<Rule>, Exception> {
     let partitions = match options.value("partitions")?.filter(|text| !text.is_empty()) {
         None => Partitions::All,
         Some(text) => Partitions::These(text.split(',').map(str::parse).collect::<Result<_, _>>().map_err(|_| {
-            terse(format!("--partitions expects a comma separated list of numeric partition ids, but received: {text}"))
+            Exception::terse(format!("--partitions expects a comma separated list of numeric partition ids, but received: {text}"))
         })?),
     };
     Ok(vec![Rule { topics: topic_filter::compile(options.value("topic")?.unwrap_or(".*"))?, partitions }])
@@ -149,7 +146,7 @@ fn rules(options: &Options) -> Result<Vec<Rule>, Exception> {
 
 /// Reads `topic`, `topic:1`, `topic:1-3`, `topic:1-`, `topic:-3` or any of the last without a topic.
 fn rule(text: &str) -> Result<Rule, Exception> {
-    let invalid = || terse(format!("Invalid rule specification: {text}"));
+    let invalid = || Exception::terse(format!("Invalid rule specification: {text}"));
     let (topic, partitions) = text.split_once(':').unwrap_or((text, ""));
     let number = |digits: &str, absent: i32| match digits {
         "" => Ok(absent),
@@ -181,6 +178,6 @@ mod tests {
             assert!(rule.allows(&TopicPartition::new(allowed.0, allowed.1)), "{text}");
             assert!(!rule.allows(&TopicPartition::new(refused.0, refused.1)), "{text}");
         }
-        assert_eq!(rule("foo:x").unwrap_err(), terse("Invalid rule specification: foo:x"));
+        assert_eq!(rule("foo:x").unwrap_err(), Exception::terse("Invalid rule specification: foo:x"));
     }
 }

@@ -22,12 +22,17 @@ pub fn width<'a>(least: usize, cells: impl IntoIterator<Item = &'a str>) -> usiz
     cells.into_iter().map(|cell| cell.chars().count()).fold(least, usize::max)
 }
 
-/// Reads a properties file.
-pub fn load_properties(path: &str) -> Result<BTreeMap<String, String>, Exception> {
-    let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
+/// The text of a file.
+pub fn read_file(path: &str) -> Result<String, Exception> {
+    std::fs::read_to_string(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Exception::new("java.nio.file.NoSuchFileException", path),
         _ => Exception::new("java.io.IOException", format!("{path}: {error}")),
-    })?;
+    })
+}
+
+/// Reads a properties file.
+pub fn load_properties(path: &str) -> Result<BTreeMap<String, String>, Exception> {
+    let text = read_file(path)?;
     milena_config::properties::parse(path, &text)
         .map_err(|error| Exception::illegal_argument(error.to_string()))
 }

@@ -33,18 +33,15 @@ const SPEC: Spec = Spec {
     throw,
 };
 
-/// An exception that is printed without its class.
-const TERSE: &str = "org.apache.kafka.tools.TerseException";
-
 /// Runs the tool.
 pub fn main(arguments: &[String]) -> ExitCode {
     tool::run(&SPEC, arguments, check, work)
 }
 
 fn throw(exception: &Exception, _: When) -> ExitCode {
-    match exception.class() {
-        TERSE => complain!("{}", exception.message()),
-        _ => complain!("{}\n{exception}\n", exception.message()),
+    match exception.is_terse() {
+        true => complain!("{}", exception.message()),
+        false => complain!("{}\n{exception}\n", exception.message()),
     }
     ExitCode::FAILURE
 }
@@ -104,7 +101,7 @@ async fn work(options: Options) -> Result<(), Refusal> {
             joined(&unknown),
             joined(&live)
         );
-        return Err(Exception::new(TERSE, message).into());
+        return Err(Exception::terse(message).into());
     }
     let mut out = output::stdout();
     writeln!(out, "Querying brokers for log directories information")?;

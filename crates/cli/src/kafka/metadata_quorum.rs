@@ -73,7 +73,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
 }
 
 fn throw(exception: &Exception, _: When) -> ExitCode {
-    if exception.is("TerseException") {
+    if exception.is_terse() {
         complain!("{}", exception.message());
     } else {
         // Kafka's futures wrap what went wrong.
@@ -85,7 +85,7 @@ fn throw(exception: &Exception, _: When) -> ExitCode {
 
 /// An exception that is printed without its class.
 fn terse(message: impl Into<String>) -> Refusal {
-    Exception::new("org.apache.kafka.tools.TerseException", message).into()
+    Exception::terse(message).into()
 }
 
 fn check(command: Option<Command>, options: &Options) -> Result<(), Refusal> {

@@ -70,18 +70,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
-    match block_on(arguments.run()) {
-        Ok(()) | Err(Refusal::BrokenPipe) => ExitCode::SUCCESS,
-        Err(Refusal::Signal(number)) => ExitCode::from(128 + number),
-        Err(Refusal::Usage(message)) => {
-            complain!("{message}");
-            ExitCode::FAILURE
-        }
-        Err(Refusal::Exception(exception)) => {
-            complain!("{exception}");
-            ExitCode::FAILURE
-        }
-    }
+    tool::end(block_on(arguments.run()), |exception| complain!("{exception}"))
 }
 
 impl Arguments {

@@ -71,18 +71,15 @@ fn throw(exception: &Exception, when: When) -> ExitCode {
             complain!("{exception}");
             Ok(())
         }
-        When::Running if exception.is(TERSE) => writeln!(out, "{}", exception.message()),
+        When::Running if exception.is_terse() => writeln!(out, "{}", exception.message()),
         When::Running => writeln!(out, "Error: {}\n{exception}\n", exception.message()),
     };
     let _ = out.flush();
     ExitCode::FAILURE
 }
 
-/// Class of the exceptions that are told without their name.
-const TERSE: &str = "TerseException";
-
 fn terse(message: impl Into<String>) -> Refusal {
-    Exception::new(format!("org.apache.kafka.server.util.{TERSE}"), message).into()
+    Exception::terse(message).into()
 }
 
 fn check(options: &Options) -> Result<(), Refusal> {

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser};
 use milena_broker::formatting::{self, FirstVoter, FormatError, Formatting, State};
-use milena_config::BrokerConfig;
 use milena_config::load::Sources;
 use milena_config::quorum::join_address;
+use milena_config::{BrokerConfig, StartError};
 
 use super::exception::Exception;
 use super::options::Refusal;
@@ -65,24 +65,6 @@ struct FormatArgs {
     initial_controllers: Option<String>,
 }
 
-/// Why the tool ends without success: a sentence, or what ends every tool.
-enum Stop {
-    Sentence(String),
-    Other(Refusal),
-}
-
-impl<T: Into<Refusal>> From<T> for Stop {
-    fn from(refusal: T) -> Self {
-        Self::Other(refusal.into())
-    }
-}
-
-impl From<FormatError> for Stop {
-    fn from(error: FormatError) -> Self {
-        Exception::new("java.io.UncheckedIOException", error.to_string()).into()
-    }
-}
-
 /// Runs the tool.
 pub fn main(arguments: &[String]) -> ExitCode {
     let command: Command = match tool::parse("kafka-storage", arguments) {
@@ -92,46 +74,32 @@ pub fn main(arguments: &[String]) -> ExitCode {
     let outcome = match command {
         Command::Info { config } => info(&config),
         Command::Format(args) => format(&args).map(|()| ExitCode::SUCCESS),
-        Command::RandomUuid => print(&[formatting::random_id()]),
+        Command::RandomUuid => print(&[formatting::random_id()]).map(|()| ExitCode::SUCCESS),
     };
-    match outcome {
-        Ok(code) => code,
-        Err(Stop::Other(Refusal::BrokenPipe)) => ExitCode::SUCCESS,
-        Err(Stop::Other(Refusal::Signal(number))) => ExitCode::from(128 + number),
-        Err(Stop::Sentence(message) | Stop::Other(Refusal::Usage(message))) => {
-            complain!("{message}");
-            ExitCode::FAILURE
-        }
-        Err(Stop::Other(Refusal::Exception(exception))) => {
-            complain!("Exception in thread \"main\" {exception}");
-            ExitCode::FAILURE
-        }
-    }
+    tool::end(outcome, |exception| complain!("Exception in thread \"main\" {exception}"))
 }
 
-fn print(lines: &[String]) -> Result<ExitCode, Stop> {
+fn print(lines: &[String]) -> Result<(), Refusal> {
     let mut out = output::stdout();
     lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
-    out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    Ok(out.flush()?)
 }
 
 /// The settings of a properties file.
-fn load(file: &str) -> Result<BrokerConfig, Stop> {
-    java::load_properties(file)?;
-    let text = std::fs::read_to_string(file)?;
-    let sources = Sources { file: Some((file.to_owned(), text)), ..Sources::default() };
-    let loaded = sources.load().map_err(|error| {
-        Exception::new("org.apache.kafka.common.config.ConfigException", error.to_string())
+fn load(file: &str) -> Result<BrokerConfig, Refusal> {
+    let sources = Sources { file: Some((file.to_owned(), java::read_file(file)?)), ..Sources::default() };
+    let loaded = sources.load().map_err(|error| match error {
+        StartError::Properties { .. } => Exception::illegal_argument(error.to_string()),
+        _ => Exception::new("org.apache.kafka.common.config.ConfigException", error.to_string()),
     })?;
     Ok(loaded.broker)
 }
 
 /// Prints what the data directory holds; success only if it is formatted.
-fn info(file: &str) -> Result<ExitCode, Stop> {
+fn info(file: &str) -> Result<ExitCode, Refusal> {
     let config = load(file)?;
     let dir = config.data_dirs()[0];
-    let state = formatting::state(Path::new(dir))?;
+    let state = formatting::state(Path::new(dir)).map_err(|error| unusable(&error))?;
     let mut lines = Vec::new();
     if state != State::Missing {
         lines.extend(["Found log directory:".to_owned(), format!("  {dir}"), String::new()]);
@@ -147,16 +115,14 @@ fn info(file: &str) -> Result<ExitCode, Stop> {
             None
         }
     };
-    let found = problem.is_none();
-    if let Some(problem) = problem {
-        lines.extend(["Found problem:".to_owned(), problem]);
-    }
+    let code = if problem.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    lines.extend(problem.into_iter().flat_map(|problem| ["Found problem:".to_owned(), problem]));
     lines.push(String::new());
-    let code = print(&lines)?;
-    Ok(if found { code } else { ExitCode::FAILURE })
+    print(&lines)?;
+    Ok(code)
 }
 
-fn format(args: &FormatArgs) -> Result<(), Stop> {
+fn format(args: &FormatArgs) -> Result<(), Refusal> {
     let config = load(&args.config)?;
     let voters = voters(args, &config)?;
     let directory = match &voters {
@@ -166,12 +132,9 @@ fn format(args: &FormatArgs) -> Result<(), Stop> {
     };
     let formatting = Formatting { cluster_id: args.cluster_id.clone(), voters: voters.unwrap_or_default() };
     let dir = Path::new(config.data_dirs()[0]);
-    match formatting::format(&config, dir, &formatting) {
+    let said = match formatting::format(&config, dir, &formatting) {
         Ok(()) => {
-            print(&[format!(
-                "Formatting {directory} directory {} with metadata.version {RELEASE}.",
-                dir.display()
-            )])?;
+            format!("Formatting {directory} directory {} with metadata.version {RELEASE}.", dir.display())
         }
         Err(FormatError::Already { found, .. }) if found.cluster_id != args.cluster_id => {
             let message = format!(
@@ -183,26 +146,31 @@ fn format(args: &FormatArgs) -> Result<(), Stop> {
             return Err(Exception::new("java.lang.RuntimeException", message).into());
         }
         Err(FormatError::Already { .. }) if args.ignore_formatted => {
-            print(&["All of the log directories are already formatted.".to_owned()])?;
+            "All of the log directories are already formatted.".to_owned()
         }
         Err(FormatError::Already { .. }) => {
-            return Err(Stop::Sentence(format!(
+            return Err(Refusal::Usage(format!(
                 "Log directory {} is already formatted. Use --ignore-formatted to ignore this directory and format the \
                  others.",
                 dir.display()
             )));
         }
-        Err(error) => return Err(error.into()),
-    }
-    Ok(())
+        Err(error) => return Err(unusable(&error).into()),
+    };
+    print(&[said])
+}
+
+/// A directory that cannot be read or written.
+fn unusable(error: &FormatError) -> Exception {
+    Exception::new("java.io.UncheckedIOException", error.to_string())
 }
 
 /// The voters with whom the cluster is to begin; `None` if they follow from the settings.
-fn voters(args: &FormatArgs, config: &BrokerConfig) -> Result<Option<Vec<FirstVoter>>, Stop> {
+fn voters(args: &FormatArgs, config: &BrokerConfig) -> Result<Option<Vec<FirstVoter>>, Refusal> {
     let is_dynamic = args.standalone || args.initial_controllers.is_some();
     if !config.quorum().voters.is_empty() {
         if is_dynamic {
-            return Err(Stop::Sentence(
+            return Err(Refusal::Usage(
                 "You cannot specify controller.quorum.voters and format the node with --initial-controllers or \
                  --standalone. If you want to use dynamic quorum, please remove controller.quorum.voters and specify \
                  controller.quorum.bootstrap.servers instead."
@@ -224,7 +192,7 @@ fn voters(args: &FormatArgs, config: &BrokerConfig) -> Result<Option<Vec<FirstVo
         return Ok(Some(voter.into_iter().collect()));
     }
     if config.process_roles().iter().any(|role| role == "controller") && !args.no_initial_controllers {
-        return Err(Stop::Sentence(
+        return Err(Refusal::Usage(
             "Because controller.quorum.voters is not set on this controller, you must specify one of the following: \
              --standalone, --initial-controllers, or --no-initial-controllers."
                 .to_owned(),

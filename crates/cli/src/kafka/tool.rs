@@ -1,6 +1,6 @@
 //! What all of Apache's tools have in common: parse, check, run, and fail in the tool's own way.
 
-use std::process::ExitCode;
+use std::process::{ExitCode, Termination};
 use std::time::{Duration, Instant};
 
 use milena_client::{Client, ClientOptions, Error};
@@ -71,8 +71,7 @@ fn refuse(spec: &Spec, refusal: Refusal, when: When) -> ExitCode {
         Refusal::Usage(message) => usage(spec, &message),
         Refusal::Exception(exception) => (spec.throw)(&exception, when),
         Refusal::BrokenPipe => ExitCode::SUCCESS,
-        // As shells count, and Java does.
-        Refusal::Signal(number) => ExitCode::from(128 + number),
+        Refusal::Signal(number) => by_signal(number),
     }
 }
 
@@ -89,6 +88,23 @@ pub fn parse<T: clap::Parser>(name: &str, arguments: &[String]) -> Result<T, Exi
         let _ = refusal.print();
         if refusal.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     })
+}
+
+/// How a tool with sub-commands ends; `throw` prints an exception as Apache's tool does.
+pub fn end(outcome: Result<impl Termination, Refusal>, throw: impl FnOnce(&Exception)) -> ExitCode {
+    match outcome {
+        Ok(done) => return done.report(),
+        Err(Refusal::BrokenPipe) => return ExitCode::SUCCESS,
+        Err(Refusal::Signal(number)) => return by_signal(number),
+        Err(Refusal::Usage(message)) => complain!("{message}"),
+        Err(Refusal::Exception(exception)) => throw(&exception),
+    }
+    ExitCode::FAILURE
+}
+
+/// As shells count, and Java does.
+fn by_signal(number: u8) -> ExitCode {
+    ExitCode::from(128 + number)
 }
 
 fn print_version() -> ExitCode {

@@ -116,53 +116,30 @@ struct FindHangingArgs {
     partition: Option<i32>,
 }
 
-/// Why the tool ends without success: a sentence, or what ends every tool.
-enum Stop {
-    Sentence(String),
-    Other(Refusal),
-}
-
-impl<T: Into<Refusal>> From<T> for Stop {
-    fn from(refusal: T) -> Self {
-        Self::Other(refusal.into())
-    }
-}
-
 /// Runs the tool.
 pub fn main(arguments: &[String]) -> ExitCode {
     let arguments: Arguments = match tool::parse("kafka-transactions", arguments) {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
-    match block_on(arguments.run()) {
-        Ok(()) | Err(Stop::Other(Refusal::BrokenPipe)) => ExitCode::SUCCESS,
-        Err(Stop::Other(Refusal::Signal(number))) => ExitCode::from(128 + number),
-        Err(Stop::Sentence(message) | Stop::Other(Refusal::Usage(message))) => {
-            complain!("{message}");
-            ExitCode::FAILURE
-        }
-        Err(Stop::Other(Refusal::Exception(exception))) => {
-            complain!("{}\n{exception}\n", exception.message());
-            ExitCode::FAILURE
-        }
-    }
+    tool::end(block_on(arguments.run()), |exception| complain!("{}\n{exception}\n", exception.message()))
 }
 
 /// What Kafka's tool says when the cluster refuses.
-fn failed<T>(what: impl FnOnce() -> String) -> impl FnOnce(Error) -> Result<T, Stop> {
+fn failed<T>(what: impl FnOnce() -> String) -> impl FnOnce(Error) -> Result<T, Refusal> {
     move |error| {
         let cause = Exception::from(error);
         let hint = "Enable debug logging for additional detail.";
-        Err(Stop::Sentence(format!("{}: {}. {hint}", what(), cause.message())))
+        Err(Refusal::Usage(format!("{}: {}. {hint}", what(), cause.message())))
     }
 }
 
-fn sentence<T>(text: impl Into<String>) -> Result<T, Stop> {
-    Err(Stop::Sentence(text.into()))
+fn sentence<T>(text: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::Usage(text.into()))
 }
 
 impl Arguments {
-    async fn run(self) -> Result<(), Stop> {
+    async fn run(self) -> Result<(), Refusal> {
         let properties = match &self.command_config {
             Some(path) => java::load_properties(path)?,
             None => Default::default(),
@@ -188,7 +165,7 @@ impl Arguments {
 
 impl Command {
     /// What can be told before anybody is asked. The name of the client's first call, for its time-out.
-    fn check(&self) -> Result<&'static str, Stop> {
+    fn check(&self) -> Result<&'static str, Refusal> {
         Ok(match self {
             Self::List(_) => "listTransactions",
             Self::Describe { .. } => "describeTransactions",
@@ -207,7 +184,7 @@ impl Command {
 }
 
 impl ListArgs {
-    async fn run(self, client: &Client) -> Result<(), Stop> {
+    async fn run(self, client: &Client) -> Result<(), Refusal> {
         let filter = Filter {
             longer_than_ms: self.duration_filter.filter(|it| *it >= 0),
             pattern: self.transactional_id_pattern,
@@ -227,7 +204,7 @@ fn java_state(name: &str) -> String {
     if name.is_empty() { "Unknown".to_owned() } else { name.to_owned() }
 }
 
-async fn describe(client: &Client, id: &str) -> Result<(), Stop> {
+async fn describe(client: &Client, id: &str) -> Result<(), Refusal> {
     let described = transactions::describe(client, id).await;
     let what = || format!("Failed to describe transaction state of transactional-id `{id}`");
     let it = match described {
@@ -271,7 +248,7 @@ async fn describe_producers(
     client: &Client,
     partition: TopicPartition,
     broker: Option<i32>,
-) -> Result<(), Stop> {
+) -> Result<(), Refusal> {
     let found = transactions::producers(client, std::slice::from_ref(&partition), broker).await;
     let on = || broker.map_or_else(|| "leader".to_owned(), |id| format!("broker {id}"));
     let what = || format!("Failed to describe producers for partition {partition} on {}", on());
@@ -301,7 +278,7 @@ async fn describe_producers(
 }
 
 impl AbortArgs {
-    fn check(&self) -> Result<(), Stop> {
+    fn check(&self) -> Result<(), Refusal> {
         match (self.start_offset, self.producer_id) {
             (None, None) => sentence(
                 "The transaction to abort must be identified either with --start-offset (for brokers on 3.0 or \
@@ -317,7 +294,7 @@ impl AbortArgs {
         }
     }
 
-    async fn run(self, client: &Client) -> Result<(), Stop> {
+    async fn run(self, client: &Client) -> Result<(), Refusal> {
         let partition = TopicPartition::new(self.topic.as_str(), self.partition);
         let (producer_id, epoch, coordinator_epoch) = match self.start_offset {
             Some(start) => by_start_offset(client, &partition, start).await?,
@@ -342,7 +319,7 @@ async fn by_start_offset(
     client: &Client,
     partition: &TopicPartition,
     start: i64,
-) -> Result<(i64, i16, i32), Stop> {
+) -> Result<(i64, i16, i32), Refusal> {
     let found = transactions::producers(client, std::slice::from_ref(partition), None).await;
     let what = || format!("Failed to validate producer state for partition {partition}");
     let found = found.or_else(failed(what))?;
@@ -358,7 +335,7 @@ async fn by_start_offset(
 }
 
 impl FindHangingArgs {
-    fn check(&self) -> Result<(), Stop> {
+    fn check(&self) -> Result<(), Refusal> {
         if self.topic.is_none() && self.broker_id.is_none() {
             return sentence(
                 "The `find-hanging` command requires either --topic or --broker-id to limit the scope of the search",
@@ -370,7 +347,7 @@ impl FindHangingArgs {
         Ok(())
     }
 
-    async fn run(self, client: &Client) -> Result<(), Stop> {
+    async fn run(self, client: &Client) -> Result<(), Refusal> {
         let partitions = self.partitions(client).await?;
         let longest_ms = i64::from(self.max_transaction_timeout) * 60_000;
         let now_ms = time::now_ms();
@@ -402,7 +379,7 @@ impl FindHangingArgs {
         print(header, rows)
     }
 
-    async fn partitions(&self, client: &Client) -> Result<Vec<TopicPartition>, Stop> {
+    async fn partitions(&self, client: &Client) -> Result<Vec<TopicPartition>, Refusal> {
         if let (Some(topic), Some(partition)) = (&self.topic, self.partition) {
             return Ok(vec![TopicPartition::new(topic.as_str(), partition)]);
         }
@@ -428,10 +405,13 @@ impl FindHangingArgs {
 }
 
 /// Columns as wide as their widest cell, each followed by a tab.
-fn print<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Result<(), Stop> {
+fn print<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> Result<(), Refusal> {
     let mut out = output::stdout();
-    write!(out, "{}", table(header, rows)).map_err(Refusal::from)?;
-    Ok(out.flush().map_err(Refusal::from)?)
+    write!(out, "{}", table(header, rows))?;
+    Ok(out.flush()?)
 }
 
 fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
@@ -462,8 +442,8 @@ mod tests {
                 format!("kafka-transactions --bootstrap-server x:1 abort --topic t --partition 0{words}");
             match Arguments::try_parse_from(words.split(' ')).unwrap().command.check() {
                 Ok(_) => None,
-                Err(Stop::Sentence(text)) => Some(text),
-                Err(Stop::Other(_)) => Some("other".to_owned()),
+                Err(Refusal::Usage(text)) => Some(text),
+                Err(_) => Some("other".to_owned()),
             }
         };
         assert!(check("").unwrap().starts_with("The transaction to abort must be identified"));
