@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use milena_disk::{Health, Level};
 use milena_peer::liveness::Lease;
@@ -11,6 +12,10 @@ use milena_wire::{ErrorCode, Text, Uuid};
 use crate::hosted::Hosted;
 use crate::meters::{Changes, Traffic};
 use crate::view::View;
+
+/// How long the lease must have been over before producers that wait for replicas are sent away: the beats of a busy
+/// machine come late now and then, and who is sent away needlessly sends its records twice, unless it is idempotent.
+const DEPOSED: Duration = Duration::from_millis(100);
 
 /// How a request names a topic.
 #[derive(Debug, Clone)]
@@ -59,6 +64,23 @@ impl Partitions {
     /// cut off may have been replaced, and must not say what its successors do not know (test id M19).
     pub(crate) fn may_lead(&self) -> bool {
         self.lease.holds()
+    }
+
+    /// Ready when this broker has not been allowed to lead for [`DEPOSED`]: whoever waits for replicas waits in vain, as
+    /// they follow somebody else by now, or nobody.
+    pub(crate) async fn deposed(&self) {
+        loop {
+            match self.lease.remaining() {
+                None => std::future::pending().await,
+                Some(left) if left.is_zero() => {
+                    tokio::time::sleep(DEPOSED).await;
+                    if !self.lease.holds() {
+                        return;
+                    }
+                }
+                Some(left) => tokio::time::sleep(left).await,
+            }
+        }
     }
 
     /// What the room on the disk allows to producers.
@@ -153,5 +175,27 @@ impl Partitions {
     /// All of them, in no order.
     pub(crate) fn all(&self) -> Vec<Arc<Hosted>> {
         self.map.read().unwrap().topics.values().flatten().flatten().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn broker_is_deposed_when_its_lease_has_been_over_for_a_while() {
+        let lasting = Lease::none();
+        lasting.extend(milena_peer::liveness::boottime() + Duration::from_secs(600));
+        for (lease, within, want) in [
+            (Lease::always(), DEPOSED * 2, false),
+            (lasting, DEPOSED * 2, false),
+            (Lease::none(), DEPOSED / 2, false),
+            (Lease::none(), DEPOSED * 100, true),
+        ] {
+            let view = Arc::new(View::new(Arc::default()));
+            let partitions = Partitions::new(1, view, Arc::new(lease), Arc::default());
+            let deposed = tokio::time::timeout(within, partitions.deposed()).await.is_ok();
+            assert_eq!(deposed, want, "{within:?}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! the leader epoch that wrote it. Version 7 allows zstd (KIP-110), 8 tells which records were refused
 //! (KIP-467), 10 names the new leader (KIP-951), 12 adds partitions to transactions (KIP-890), 13 names topics by id (KIP-516).
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -118,8 +119,18 @@ fn append(
         _ => {
             let partitions = Arc::clone(partitions);
             answer.later(async move {
+                // Cut off from its replicas, a leader would keep producers until their own time-out is over.
+                let mut deposed = pin!(partitions.deposed());
+                let mut gone = None;
                 for wait in parked {
-                    let code = wait.hosted.settled(&wait.appended, wait.acks, deadline).await;
+                    let code = match gone {
+                        Some(code) => code,
+                        None => tokio::select! {
+                            biased;
+                            code = wait.hosted.settled(&wait.appended, wait.acks, deadline) => code,
+                            () = &mut deposed => *gone.insert(ErrorCode::NotLeaderOrFollower),
+                        },
+                    };
                     let slot = &mut response.responses[wait.topic].partition_responses[wait.partition];
                     if code != ErrorCode::None {
                         *slot = failed(slot.index, code, None);
