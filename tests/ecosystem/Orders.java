@@ -10,15 +10,10 @@
 // it is closed. Runs until it is killed or told to stop; prints the states it goes through.
 
 import java.time.Duration;
-import java.util.Arrays;
-import java.util.Properties;
 import java.util.regex.Pattern;
 import org.apache.kafka.common.serialization.Serdes;
-import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.KeyValue;
 import org.apache.kafka.streams.StreamsBuilder;
-import org.apache.kafka.streams.StreamsConfig;
-import org.apache.kafka.streams.errors.StreamsUncaughtExceptionHandler.StreamThreadExceptionResponse;
 import org.apache.kafka.streams.kstream.Grouped;
 import org.apache.kafka.streams.kstream.JoinWindows;
 import org.apache.kafka.streams.kstream.KStream;
@@ -32,16 +27,8 @@ public class Orders {
     static final Duration GRACE = Duration.ofHours(1);
 
     public static void main(String[] a) {
-        var settings = new Properties();
-        settings.put("bootstrap.servers", a[0]);
-        settings.put("application.id", a[1]);
-        settings.put("state.dir", a[2]);
-        settings.put("default.key.serde", Serdes.StringSerde.class.getName());
-        settings.put("default.value.serde", Serdes.StringSerde.class.getName());
+        var settings = App.settings(a);
         settings.put("topology.optimization", "all");
-        // What a cache holds back is joined twice: as it is found there, and when it is let go.
-        settings.put("statestore.cache.max.bytes", "0");
-        for (String pair : Arrays.copyOfRange(a, 5, a.length)) settings.put(pair.split("=", 2)[0], pair.split("=", 2)[1]);
 
         var builder = new StreamsBuilder();
         KStream<String, String> orders = builder.stream(Pattern.compile(Pattern.quote(a[3]) + "-orders-.*"));
@@ -67,13 +54,6 @@ public class Orders {
                 KeyValue.pair("counted:" + window.key() + "@" + window.window().start(), Long.toString(count))))
             .to(a[4]);
 
-        var streams = new KafkaStreams(builder.build(settings), new StreamsConfig(settings));
-        streams.setStateListener((now, before) -> System.out.println(now));
-        streams.setUncaughtExceptionHandler(thrown -> {
-            thrown.printStackTrace();
-            return StreamThreadExceptionResponse.REPLACE_THREAD;
-        });
-        Runtime.getRuntime().addShutdownHook(new Thread(streams::close));
-        streams.start();
+        App.run(builder.build(settings), settings);
     }
 }

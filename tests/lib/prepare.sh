@@ -76,12 +76,17 @@ fetch_ecosystem() {
     rm -rf "$folder/libs"
     mvn -B -q -f "$repo/tests/java/ecosystem-4.3.1.xml" org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
         -DoutputDirectory="$folder/libs" -DincludeScope=runtime \
-        -DincludeArtifactIds=kafka-streams,rocksdbjni,connect-file,connect-mirror,connect-mirror-client </dev/null >&2 &&
-        mkdir -p "$folder/classes" &&
+        -DincludeArtifactIds=kafka-streams,rocksdbjni,connect-file,connect-mirror,connect-mirror-client </dev/null >&2
+}
+
+build_ecosystem() {
+    local folder=$cache/ecosystem-4.3.1
+    mkdir -p "$folder/classes" &&
         javac -cp "$cache/kafka-4.3.1/libs/*:$folder/libs/*" -d "$folder/classes" "$repo"/tests/ecosystem/*.java
 }
 
 # Needs prepare_java: what the broker's distribution has already is not fetched again.
 prepare_ecosystem() {
-    stamped ecosystem "$repo"/tests/java/ecosystem-4.3.1.xml "$repo"/tests/ecosystem/*.java -- fetch_ecosystem
+    stamped ecosystem "$repo"/tests/java/ecosystem-4.3.1.xml -- fetch_ecosystem &&
+        stamped ecosystem-apps "$repo"/tests/ecosystem/*.java -- build_ecosystem
 }

@@ -33,6 +33,8 @@ NOT_LEADER_OR_FOLLOWER = 6
 COORDINATOR_NOT_AVAILABLE = 15
 REBALANCE_IN_PROGRESS = 27
 
+pytestmark = pytest.mark.usefixtures("whole_again")
+
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
@@ -43,12 +45,6 @@ def cluster(tmp_path_factory):
             broker.settings["milena.http.listener"] = f"127.0.0.1:{free_port(1)}"
     with cluster:
         yield cluster
-
-
-@pytest.fixture(autouse=True)
-def whole_again(cluster):
-    yield
-    cluster.make_whole()
 
 
 def others(cluster, *ids):

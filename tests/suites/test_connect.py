@@ -8,25 +8,13 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from harness.broker import Broker
-from harness.cluster import Cluster
 from harness.committed import read
 from harness.drivers import until
 from harness.programs import Mirror, Worker
 
 FILE_SOURCE = "org.apache.kafka.connect.file.FileStreamSourceConnector"
 FILE_SINK = "org.apache.kafka.connect.file.FileStreamSinkConnector"
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
-@pytest.fixture(autouse=True)
-def whole_again(cluster):
-    yield
-    cluster.make_whole()
+pytestmark = pytest.mark.usefixtures("whole_again")
 
 
 class Pipe:

@@ -11,25 +11,14 @@ import time
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from harness.cluster import Cluster, Load, read_all, verdict
+from harness.cluster import Load, read_all, verdict
 from harness.committed import Tail, read
 from harness.drivers import BY_NAME, until
 from harness.programs import ECOSYSTEM, KAFKA, Program, java
 from harness.tools import Tools
 
 TOOLS = Tools("4.3.1")
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
-@pytest.fixture(autouse=True)
-def whole_again(cluster):
-    yield
-    cluster.make_whole()
+pytestmark = pytest.mark.usefixtures("whole_again")
 
 
 class Lines(threading.Thread):

@@ -14,7 +14,6 @@ import time
 import pytest
 from confluent_kafka import Producer
 
-from harness.cluster import Cluster
 from harness.committed import Tail
 from harness.drivers import BY_NAME, until
 from harness.histories import PARTITIONS, Moved, Numbers, Writer, judge_history, stable
@@ -24,18 +23,7 @@ TOOLS = Tools("4.3.1")
 CHOSEN = os.environ.get("MILENA_TRANSACTION_CLIENTS", "confluent-kafka,kafka-python,aiokafka,java").split(",")
 TRANSFORMERS = [name for name in CHOSEN if "transform" not in BY_NAME[name].lacks and BY_NAME[name].available()]
 WRITERS = [name for name in CHOSEN if "transact" not in BY_NAME[name].lacks and BY_NAME[name].available()]
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
-@pytest.fixture(autouse=True)
-def whole_again(cluster):
-    yield
-    cluster.make_whole()
+pytestmark = pytest.mark.usefixtures("whole_again")
 
 
 @pytest.fixture(scope="module")
