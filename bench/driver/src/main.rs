@@ -25,6 +25,7 @@ mod options;
 mod paced;
 mod ready_made;
 mod ready_made_transactions;
+mod tally;
 mod transactions;
 
 use options::Options;

@@ -20,6 +20,7 @@ use serde_json::json;
 use crate::connection::{leaders, request, Connection};
 use crate::load::payloads;
 use crate::ready_made::unix_ms;
+use crate::tally::{report, Tally};
 use crate::{on_threads, own_cpu_seconds, Options, Outcome};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -129,15 +130,6 @@ struct Producer<'a> {
     waits: u64,
 }
 
-/// What one producer came to.
-#[derive(Default)]
-struct Run {
-    records: u64,
-    /// Nanoseconds from the last record until all are acknowledged and the commit is.
-    commits: Vec<u64>,
-    waits: u64,
-}
-
 impl<'a> Producer<'a> {
     fn new(number: usize, plan: Plan<'a>, batch: &Bytes) -> Result<Self> {
         let addresses = leaders(plan.bootstrap, plan.topic)?;
@@ -196,8 +188,8 @@ impl<'a> Producer<'a> {
     }
 
     /// Transactions, or plain batches, until the time or the records are over.
-    fn run(&mut self) -> Result<Run> {
-        let mut run = Run::default();
+    fn run(&mut self) -> Result<Tally> {
+        let mut run = Tally::default();
         let began = Instant::now();
         while began.elapsed() < self.plan.length && run.records < self.plan.count {
             let until = match self.plan.is_transactional() {
@@ -222,7 +214,6 @@ impl<'a> Producer<'a> {
             }
             run.records += sent;
         }
-        run.waits = self.waits;
         Ok(run)
     }
 
@@ -443,21 +434,12 @@ pub fn transact(bootstrap: &str, topic: &str, options: &Options) -> Outcome {
     let ready =
         on_threads(producers, |number| Ok(std::sync::Mutex::new(Producer::new(number, plan, &batch)?)))?;
     let (began, cpu) = (Instant::now(), own_cpu_seconds());
-    let runs = on_threads(producers, |number| ready[number].lock().map_err(|_| "a thread panicked")?.run())?;
+    let runs = on_threads(producers, |number| {
+        let producer = &mut *ready[number].lock().map_err(|_| "a thread panicked")?;
+        Ok((producer.run()?, producer.waits))
+    })?;
     let seconds = began.elapsed().as_secs_f64();
-    let mut commits: Vec<u64> = runs.iter().flat_map(|run| run.commits.iter().copied()).collect();
-    commits.sort_unstable();
-    let at = |part: f64| {
-        let last = commits.len().checked_sub(1)?;
-        Some(commits[(last as f64 * part) as usize] as f64 / 1e6)
-    };
-    Ok(json!({
-        "records": runs.iter().map(|run| run.records).sum::<u64>(),
-        "transactions": commits.len(),
-        "commit_p50_ms": at(0.5),
-        "commit_p99_ms": at(0.99),
-        "told_to_come_again": runs.iter().map(|run| run.waits).sum::<u64>(),
-        "seconds": seconds,
-        "client_cpu_seconds": own_cpu_seconds() - cpu,
-    }))
+    let mut report = report(runs.iter().map(|(tally, _)| tally), seconds, own_cpu_seconds() - cpu);
+    report["told_to_come_again"] = runs.iter().map(|(_, waits)| waits).sum::<u64>().into();
+    Ok(report)
 }

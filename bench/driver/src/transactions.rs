@@ -8,28 +8,20 @@ use std::time::{Duration, Instant};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::ClientConfig;
-use serde_json::json;
 
 use crate::load::payloads;
+use crate::tally::{report, Tally};
 use crate::{on_threads, own_cpu_seconds, Options, Outcome};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What one producer came to.
-struct Run {
-    records: u64,
-    /// Nanoseconds from the last record until all are acknowledged and the commit is.
-    commits: Vec<u64>,
-}
-
-/// Records are counted when their transaction is committed or, without transactions, when all are flushed.
 fn produce_for(
     number: usize,
     bootstrap: &str,
     topic: &str,
     options: &Options,
     payloads: &[Vec<u8>],
-) -> Result<Run, Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<Tally, Box<dyn std::error::Error + Send + Sync>> {
     let every = Duration::from_millis(options.number("every", 100)?);
     let length = Duration::from_secs(options.number("seconds", 10)?);
     let most: u64 = options.number("records", u64::MAX)?;
@@ -51,7 +43,7 @@ fn produce_for(
     if !every.is_zero() {
         producer.init_transactions(PATIENCE)?;
     }
-    let mut run = Run { records: 0, commits: Vec::new() };
+    let mut run = Tally::default();
     let began = Instant::now();
     while began.elapsed() < length {
         let until = if every.is_zero() { length } else { (began.elapsed() + every).min(length) };
@@ -90,19 +82,5 @@ pub fn transact(bootstrap: &str, topic: &str, options: &Options) -> Outcome {
     let producers = options.number("producers", 1)?;
     let (began, cpu) = (Instant::now(), own_cpu_seconds());
     let runs = on_threads(producers, |number| produce_for(number, bootstrap, topic, options, &payloads))?;
-    let seconds = began.elapsed().as_secs_f64();
-    let mut commits: Vec<u64> = runs.iter().flat_map(|run| run.commits.iter().copied()).collect();
-    commits.sort_unstable();
-    let at = |part: f64| {
-        let last = commits.len().checked_sub(1)?;
-        Some(commits[(last as f64 * part) as usize] as f64 / 1e6)
-    };
-    Ok(json!({
-        "records": runs.iter().map(|run| run.records).sum::<u64>(),
-        "transactions": commits.len(),
-        "commit_p50_ms": at(0.5),
-        "commit_p99_ms": at(0.99),
-        "seconds": seconds,
-        "client_cpu_seconds": own_cpu_seconds() - cpu,
-    }))
+    Ok(report(runs.iter(), began.elapsed().as_secs_f64(), own_cpu_seconds() - cpu))
 }
