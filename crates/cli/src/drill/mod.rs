@@ -2,8 +2,11 @@
 
 mod cut;
 mod fault;
+mod figures;
 mod ground;
+mod harm;
 mod html;
+mod last_read;
 mod load;
 mod nodes;
 mod probe;
@@ -11,6 +14,7 @@ mod recorder;
 mod report;
 mod round;
 mod seen;
+mod stage;
 mod stats;
 mod system;
 
@@ -268,7 +272,7 @@ async fn interrupted() {
 }
 
 fn one_line(round: &round::Round) -> String {
-    let worst = |pick: fn(&round::PartitionSeen) -> Option<u64>| {
+    let worst = |pick: fn(&figures::PartitionSeen) -> Option<u64>| {
         round.partitions.iter().filter_map(pick).max().map_or("-".to_owned(), stats::span)
     };
     let victim = round.victim.map_or("no broker alone".to_owned(), |it| format!("broker {it}"));
