@@ -89,28 +89,29 @@ pub struct AbortedIndex {
     path: PathBuf,
     written: usize,
     pending: Vec<AbortedTransaction>,
+    /// Markers before this offset have been looked at. The log may grow between two steps of a search, and the same
+    /// index is then asked again.
+    from: Offset,
     /// Where the segment behind it begins; the log end if there is none.
     next: Offset,
 }
 
 impl AbortedIndex {
-    /// Adds the transactions that overlap `from..to` to `found`. Returns where to look on, if later markers may end
-    /// further ones.
-    pub fn collect(
-        &self,
-        from: Offset,
-        to: Offset,
-        found: &mut Vec<AbortedTransaction>,
-    ) -> Result<Option<Offset>, Error> {
+    /// Adds the transactions to `found` that begin before `to` and whose markers lie where the search stands or behind.
+    /// Returns where to look on, if later markers may end further ones.
+    ///
+    /// No transaction is added twice in one search: readers take each entry for a transaction of its own, and what is
+    /// told twice outlives its marker with some of them, and hides what its producer commits next.
+    pub fn collect(&self, to: Offset, found: &mut Vec<AbortedTransaction>) -> Result<Option<Offset>, Error> {
         let mut visit = |entry: &AbortedTransaction| {
-            if entry.last_offset >= from && entry.first_offset < to {
+            if entry.last_offset >= self.from && entry.first_offset < to {
                 found.push(*entry);
             }
             entry.last_stable_offset >= to
         };
         let size = AbortedTransaction::SIZE;
         let mut search = || -> io::Result<bool> {
-            let mut at = self.first_behind(from)?;
+            let mut at = self.first_behind(self.from)?;
             while at < self.written {
                 let (count, mut bytes) = ((self.written - at).min(BLOCK), Vec::new());
                 read_up_to(&*self.file, &mut bytes, (at * size) as u64, count * size)?;
@@ -178,7 +179,8 @@ impl Log {
         self.segments[self.segment_of(from)..].iter().any(|segment| segment.aborted.len() > 0)
     }
 
-    /// The first index with entries, of the segment of `from` or a later one.
+    /// One step of a search for aborted transactions whose markers lie at `from` or behind: the first index with entries,
+    /// of the segment of `from` or a later one.
     pub fn aborted_index(&self, from: Offset) -> Result<Option<AbortedIndex>, Error> {
         if from >= self.log_end {
             return Ok(None);
@@ -190,7 +192,8 @@ impl Log {
         let path = place.path(segment.base_offset, TXN_INDEX);
         let file = segment.aborted_file(place).map_err(Error::io("open", &path))?;
         let (written, pending) = segment.aborted.parts();
-        Ok(Some(AbortedIndex { file, path, written, pending: pending.to_vec(), next: self.segment_end(at) }))
+        let (pending, next) = (pending.to_vec(), self.segment_end(at));
+        Ok(Some(AbortedIndex { file, path, written, pending, from, next }))
     }
 
     /// Aborted transactions that overlap `from..to`, by the offsets of their markers.
@@ -198,7 +201,7 @@ impl Log {
         let (mut found, mut at) = (Vec::new(), Some(from));
         while let Some(next) = at {
             at = match self.aborted_index(next)? {
-                Some(index) => index.collect(from, to, &mut found)?,
+                Some(index) => index.collect(to, &mut found)?,
                 None => None,
             };
         }

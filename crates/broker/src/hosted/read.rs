@@ -162,7 +162,7 @@ impl Hosted {
         while let Some(next) = at {
             let index = self.with(|state| state.log.aborted_index(next)).ok_or(FetchRefusal::Closed)??;
             at = match index {
-                Some(index) => index.collect(from, to, &mut found)?,
+                Some(index) => index.collect(to, &mut found)?,
                 None => None,
             };
         }

@@ -229,6 +229,28 @@ proptest! {
     }
 }
 
+/// A broker searches step by step, and holds the log for no longer than a step.
+#[test]
+fn an_aborted_transaction_is_told_once_though_the_log_grows_meanwhile() {
+    let mut owner = Owner::new();
+    let aborted = [Written::Data { producer: 1, count: 2 }, Written::Marker { producer: 1, abort: true }];
+    // As this one is open, more transactions from before the end may end behind it.
+    owner.append(&[Written::Data { producer: 2, count: 1 }]);
+    owner.append(&aborted);
+    let end = owner.log().log_end();
+    let (mut found, mut at) = (Vec::new(), Some(Offset::ZERO));
+    for step in 0..4 {
+        let index = at.and_then(|next| owner.log().aborted_index(next).unwrap());
+        at = index.and_then(|index| index.collect(end, &mut found).unwrap());
+        owner.append(&aborted);
+        if step == 1 {
+            owner.take(Step::Roll);
+        }
+    }
+    let markers: Vec<_> = found.iter().map(|it| it.last_offset.0).collect();
+    assert_eq!(markers, [3]);
+}
+
 #[test]
 fn an_index_of_aborted_transactions_that_cannot_be_right_is_made_anew() {
     let mut owner = Owner::new();
