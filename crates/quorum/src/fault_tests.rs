@@ -112,3 +112,19 @@ async fn disk_that_is_full_for_a_while_ends_nothing_and_loses_nothing() {
         node.shutdown().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_group_stops_when_its_applied_state_cannot_be_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SimDisk::default();
+    let node = Node::open_on(Arc::new(disk.clone()), config(dir.path())).await.unwrap();
+    let group = node.start(GroupId::CLUSTER, Words::default()).await.unwrap();
+    group.propose(Bytes::from_static(b"the last for a long time")).await.unwrap();
+    // Applied, and not yet with sled.
+    let disk = disk.with_fault(0, Fault::ForeignFails);
+    let stopped = tokio::time::timeout(std::time::Duration::from_secs(20), group.stopped()).await;
+    let reason = stopped.expect("it goes on with a state that is not kept");
+    assert!(reason.contains("applied state of") && reason.contains("the device has failed"), "{reason}");
+    assert!(disk.tripped());
+    node.shutdown().await;
+}

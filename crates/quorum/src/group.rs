@@ -339,7 +339,12 @@ impl GroupHandle {
     pub async fn stopped(&self) -> String {
         let mut leader = self.inner.leader.clone();
         // The watch ends with the task that follows the consensus core.
-        while leader.changed().await.is_ok() {}
+        let core = async { while leader.changed().await.is_ok() {} };
+        tokio::select! {
+            () = core => {}
+            // The core hears of it with the next entry, which may be long in coming.
+            () = self.inner.keeper.ended() => {}
+        }
         self.stop_reason().unwrap_or_else(shutdown)
     }
 

@@ -20,13 +20,15 @@ pub(crate) enum Fault {
     FullFor(u64),
     /// A flush fails; what it should have flushed may be gone.
     FlushFails,
+    /// The device fails below sled, and below nobody else.
+    ForeignFails,
 }
 
 impl Fault {
     /// Operations that it hits.
     fn lasts(self) -> u64 {
         match self {
-            Fault::PowerLoss | Fault::Full => u64::MAX,
+            Fault::PowerLoss | Fault::Full | Fault::ForeignFails => u64::MAX,
             Fault::FullFor(operations) => operations,
             Fault::FlushFails => 1,
         }
@@ -145,6 +147,14 @@ impl SimDisk {
 
     /// Counts an operation that changes something; `Err` when the fault strikes here.
     fn step(&self) -> Result<(), Fault> {
+        let fault = self.inner.lock().unwrap().fault;
+        match fault {
+            Some((_, Fault::ForeignFails)) => Ok(()),
+            _ => self.strike(),
+        }
+    }
+
+    fn strike(&self) -> Result<(), Fault> {
         let mut inner = self.inner.lock().unwrap();
         let now = inner.operations;
         inner.operations += 1;
@@ -174,6 +184,7 @@ fn error_of(fault: Fault) -> io::Error {
         Fault::PowerLoss => io::Error::other("the power is gone"),
         Fault::Full | Fault::FullFor(_) => io::Error::from(io::ErrorKind::StorageFull),
         Fault::FlushFails => io::Error::other("flush failed"),
+        Fault::ForeignFails => io::Error::other("the device has failed"),
     }
 }
 
@@ -235,7 +246,11 @@ impl Disk for SimDisk {
 
     // Other faults strike the log alone: two that fail at once would each give its reason.
     fn before_foreign_write(&self) -> io::Result<()> {
-        if self.fills_up_for_a_while() { self.change(|_| Ok(())) } else { Ok(()) }
+        let fault = self.inner.lock().unwrap().fault;
+        match fault {
+            Some((_, Fault::FullFor(_) | Fault::ForeignFails)) => self.strike().map_err(error_of),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::machine::Change;
 use crate::message::Applied;
 use crate::types::{LogId, SnapshotMeta};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -137,6 +138,13 @@ impl Keeper {
         self.snapshot_due.clone()
     }
 
+    /// Ready when the thread has ended: because it was stopped, or could not store what it had to.
+    pub(crate) async fn ended(&self) {
+        // The thread has the other end.
+        let mut due = self.snapshot_due.clone();
+        while due.changed().await.is_ok() {}
+    }
+
     /// Why the keeper stopped, if a disk made it.
     pub(crate) fn failure(&self) -> Option<String> {
         self.failure.lock().unwrap().clone()
@@ -165,7 +173,9 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        if let Err(error) = self.work() {
+        // On some damage sled panics where it should answer.
+        let worked = catch_unwind(AssertUnwindSafe(|| self.work()));
+        if let Err(error) = worked.unwrap_or_else(|_| Err(io::Error::other("its database panicked"))) {
             self.failed("applied state", &error);
         }
     }
@@ -180,7 +190,14 @@ impl Worker {
 
     fn work(&mut self) -> io::Result<()> {
         let mut next = None;
-        while let Some(job) = next.take().or_else(|| self.wait()) {
+        loop {
+            let job = match next.take() {
+                Some(job) => job,
+                None => match self.wait()? {
+                    Some(job) => job,
+                    None => break,
+                },
+            };
             match job {
                 Job::Store(batch, room) => next = self.store(batch, room)?,
                 Job::Snapshot(done) => {
@@ -203,23 +220,20 @@ impl Worker {
         self.setup.tree.flush()
     }
 
-    /// The next job; `None` when nobody can give one any more. Flushes when it becomes quiet.
-    fn wait(&mut self) -> Option<Job> {
+    /// The next job; `None` when nobody can give one any more. Flushes when it becomes quiet. A flush that fails for
+    /// anything but want of room is not tried again: nobody knows what of it is on the disk.
+    fn wait(&mut self) -> io::Result<Option<Job>> {
         if self.dirty {
             match self.received.recv_timeout(FLUSH_AFTER) {
-                Ok(job) => return Some(job),
-                Err(RecvTimeoutError::Disconnected) => return None,
+                Ok(job) => return Ok(Some(job)),
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
                 Err(RecvTimeoutError::Timeout) => {
                     self.dirty = false;
-                    if let Err(error) = self.setup.tree.flush() {
-                        // It will fail for good with the next batch if it matters; until then
-                        // the log holds everything.
-                        tracing::warn!(group = %self.setup.group, %error, "applied state not flushed");
-                    }
+                    self.setup.tree.flush()?;
                 }
             }
         }
-        self.received.recv().ok()
+        Ok(self.received.recv().ok())
     }
 
     /// Stores a batch together with those that follow it soon. Gives back the first other job,
