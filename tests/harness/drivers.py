@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 
+from harness import jvm
 from harness.broker import CACHE, REPO
 
 PYTHON = REPO / "tests/clients/python"
@@ -121,8 +122,7 @@ NO_TRANSACTIONS = ("transform", "transact")
 
 def java(version):
     """One program for all versions of Apache's client."""
-    jars = f"{CACHE}/java-driver:{CACHE}/kafka-{version}/libs/*"
-    return ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", jars, "Driver"]
+    return [*jvm.java("128m", version), "-cp", f"{jvm.libraries(version)}:{CACHE}/java-driver", "Driver"]
 
 
 DRIVERS = [

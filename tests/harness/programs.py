@@ -7,18 +7,19 @@ import subprocess
 import urllib.error
 import urllib.request
 
+from harness import jvm
 from harness.broker import CACHE, REPO, free_port
 from harness.drivers import until
 
-KAFKA = f"{CACHE}/kafka-4.3.1/libs/*"
+VERSION = "4.3.1"
+KAFKA = jvm.libraries(VERSION)
 ECOSYSTEM = CACHE / "ecosystem-4.3.1"
 
 
 def java(heap, *classpath):
-    """The start of a command line for a JVM that shares two cores with three brokers."""
-    options = [f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
+    """The start of a command line of a program with its class path, `KAFKA` first."""
     logging = f"-Dlog4j2.configurationFile={REPO}/tests/java/log4j2.xml"
-    return ["java", *options, logging, "-cp", ":".join(str(each) for each in classpath)]
+    return [*jvm.java(heap, VERSION), logging, "-cp", ":".join(str(each) for each in classpath)]
 
 
 class Program:

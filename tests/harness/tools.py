@@ -3,7 +3,8 @@
 import os
 import subprocess
 
-from harness.broker import CACHE, REPO
+from harness.broker import REPO
+from harness.jvm import java, libraries
 
 # Class of each tool: where 2.8.0 keeps it, where 4.3.1 does.
 CLASSES = {
@@ -44,10 +45,9 @@ class Tools:
 
     def command(self, tool, *arguments):
         name = CLASSES[tool][VERSIONS.index(self.version)]
-        java = ["java", "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
-        logging = REPO / "tests/java"
-        java += [f"-Dlog4j2.configurationFile={logging}/log4j2.xml", f"-Dlog4j.configuration=file:{logging}/log4j.properties"]
-        return [*java, "-cp", f"{CACHE}/kafka-{self.version}/libs/*", name, *(str(each) for each in arguments)]
+        folder = REPO / "tests/java"
+        logging = [f"-Dlog4j2.configurationFile={folder}/log4j2.xml", f"-Dlog4j.configuration=file:{folder}/log4j.properties"]
+        return [*java("192m", self.version), *logging, "-cp", libraries(self.version), name, *(str(each) for each in arguments)]
 
     def attempt(self, tool, *arguments, stdin="", patience=90):
         """Exit code, standard output, standard error."""

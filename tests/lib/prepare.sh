@@ -90,3 +90,14 @@ prepare_ecosystem() {
     stamped ecosystem "$repo"/tests/java/ecosystem-4.3.1.xml -- fetch_ecosystem &&
         stamped ecosystem-apps "$repo"/tests/ecosystem/*.java -- build_ecosystem
 }
+
+archive_classes() { "$cache/venv-current/bin/python" "$repo/tests/lib/archive_classes.py" "$1"; }
+
+# Makes Apache's tools start faster (tests/harness/jvm.py). Needs prepare_java and the broker.
+prepare_archives() {
+    local version
+    for version in 2.8.0 4.3.1; do
+        # An archive is for this JVM and these very files.
+        stamped "classes-$version" "$repo/tests/lib/archive_classes.py" <(java -version 2>&1; ls -ln --time-style=+%s "$cache/kafka-$version/libs") -- archive_classes $version
+    done
+}
