@@ -16,6 +16,11 @@ const HANDOVER: Duration = Duration::from_secs(5);
 /// Longest for another voter to lead a Raft group.
 const TRANSFER: Duration = Duration::from_millis(500);
 
+/// How long clients are still served that are connected to a broker that leads nothing any more: they are told who does,
+/// and go there. Cut off at once they would look for another broker first, and librdkafka waits longer before each
+/// attempt: in a quick rolling restart it can be left without any.
+pub(crate) const FAREWELL: Duration = Duration::from_millis(500);
+
 /// A broker that is about to stop.
 pub(crate) struct Departure<'a> {
     pub(crate) broker: BrokerId,
@@ -28,11 +33,12 @@ pub(crate) struct Departure<'a> {
 }
 
 impl Departure<'_> {
-    /// Gives away partitions first, then the Raft groups. Bounded: what cannot be given away fails over.
-    pub(crate) async fn prepare(&self) {
+    /// Gives away partitions first, then the Raft groups. Bounded: what cannot be given away fails over. Returns whether
+    /// there is anybody to give it to.
+    pub(crate) async fn prepare(&self) -> bool {
         let image = self.committed.image();
         if image.live_brokers().all(|broker| broker.id == self.broker) {
-            return;
+            return false;
         }
         if timeout(HANDOVER, self.hand_over()).await.is_err() {
             warn!("not everything could be handed over in time; stopping all the same");
@@ -46,6 +52,7 @@ impl Departure<'_> {
                 transfer(group, |id| is_broker(id) || !has_broker).await;
             }
         }
+        true
     }
 
     async fn hand_over(&self) {

@@ -88,8 +88,8 @@ impl Drop for Guest {
 }
 
 /// While the doors are closed, ends connections that the kernel has accepted. Runs where no thread touches the disk,
-/// until `shutdown`.
-pub(crate) async fn turn_away(doors: Arc<Doors>, socket: TcpListener, shutdown: CancellationToken) {
+/// until `closing`.
+pub(crate) async fn turn_away(doors: Arc<Doors>, socket: TcpListener, closing: CancellationToken) {
     let socket = match tokio::net::TcpListener::from_std(socket) {
         Ok(socket) => socket,
         Err(error) => return warn!(%error, "clients will not be turned away while the disk is stuck"),
@@ -97,12 +97,12 @@ pub(crate) async fn turn_away(doors: Arc<Doors>, socket: TcpListener, shutdown: 
     let mut closed = doors.closed.subscribe();
     loop {
         tokio::select! {
-            () = shutdown.cancelled() => return,
+            () = closing.cancelled() => return,
             waited = closed.wait_for(|closed| *closed) => if waited.is_err() { return },
         }
         let mut opened = doors.closed.subscribe();
         tokio::select! {
-            () = shutdown.cancelled() => return,
+            () = closing.cancelled() => return,
             _ = opened.wait_for(|closed| !*closed) => {}
             accepted = socket.accept() => drop(accepted),
         }

@@ -181,19 +181,20 @@ pub(crate) fn machine_name() -> String {
     if (name.as_str(), 0).to_socket_addrs().is_ok() { name } else { "localhost".to_owned() }
 }
 
-/// Accepts connections on one socket until `shutdown`; then ends them.
+/// Accepts connections on one socket until `closing`; what is connected is served until `shutdown`.
 pub(crate) async fn accept(
     socket: std::net::TcpListener,
     name: Arc<str>,
     services: Arc<Services>,
     limits: Limits,
+    closing: CancellationToken,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let socket = TcpListener::from_std(socket)?;
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            () = shutdown.cancelled() => break,
+            () = closing.cancelled() => break,
             accepted = socket.accept() => accepted,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
         };
@@ -216,6 +217,7 @@ pub(crate) async fn accept(
             }
         }
     }
+    drop(socket);
     while connections.join_next().await.is_some() {}
     Ok(())
 }

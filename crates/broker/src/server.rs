@@ -25,7 +25,7 @@ use crate::cluster::{self, AppliedEverywhere, Applier, ControllerTasks, Members,
 use crate::connection::Limits;
 use crate::coordination::{self, Coordination};
 use crate::data_dir::DataDir;
-use crate::departure::Departure;
+use crate::departure::{Departure, FAREWELL};
 use crate::doors::{self, Doors};
 use crate::error::Explained;
 use crate::forming::{FormingError, Peering};
@@ -109,10 +109,14 @@ pub struct Server {
     endpoints: Vec<Endpoint>,
     http: Option<SocketAddr>,
     tasks: JoinSet<()>,
+    /// One task for each socket: it ends with the last connection, after `closing`.
+    listening: JoinSet<()>,
     cleaner: Option<RunningCleaner>,
     room: Room,
     /// Watches the disk as long as it is here.
     _standstill: Option<Standstill>,
+    /// Nobody may connect any more.
+    closing: CancellationToken,
     shutdown: CancellationToken,
 }
 
@@ -275,9 +279,11 @@ impl Server {
             endpoints,
             http: http.as_ref().and_then(|socket| socket.local_addr().ok()),
             tasks: JoinSet::new(),
+            listening: JoinSet::new(),
             cleaner: None,
             room,
             _standstill: standstill,
+            closing: CancellationToken::new(),
             shutdown,
         };
         let stop = || server.shutdown.clone();
@@ -392,8 +398,14 @@ impl Server {
         if let Some(liveness) = &self.services.liveness {
             liveness.leave();
         }
-        departure.prepare().await;
+        let others_take_over = departure.prepare().await;
+        self.closing.cancel();
+        if others_take_over {
+            let all_gone = async { while self.listening.join_next().await.is_some() {} };
+            let _ = tokio::time::timeout(FAREWELL, all_gone).await;
+        }
         self.shutdown.cancel();
+        while self.listening.join_next().await.is_some() {}
         while self.tasks.join_next().await.is_some() {}
         let cleaner = self.cleaner.take();
         let _ = tokio::task::spawn_blocking(move || drop(cleaner)).await;
@@ -423,7 +435,7 @@ impl Server {
                 match socket.try_clone() {
                     Ok(second) => {
                         let doors = Arc::clone(&self.services.doors);
-                        control.spawn(doors::turn_away(doors, second, self.shutdown.clone()));
+                        control.spawn(doors::turn_away(doors, second, self.closing.clone()));
                     }
                     Err(error) => warn!(%error, "clients will not be turned away while the disk is stuck"),
                 }
@@ -432,9 +444,10 @@ impl Server {
                     Arc::clone(&listener.name),
                     Arc::clone(&self.services),
                     limits.clone(),
+                    self.closing.clone(),
                     self.shutdown.clone(),
                 );
-                self.tasks.spawn(async move {
+                self.listening.spawn(async move {
                     if let Err(error) = accepting.await {
                         error!(%error, "listener failed");
                     }
