@@ -103,7 +103,7 @@ impl Producers {
             return None;
         }
         self.refused.remove(&id.0);
-        self.verifications.remove(&id.0);
+        self.take_back_up_to(id, batch.producer_epoch);
         let producer = self.by_id.entry(id.0).or_insert_with(|| Producer::new(batch));
         producer.enter_epoch(batch.producer_epoch);
         producer.timestamp = batch.max_timestamp;

@@ -52,6 +52,25 @@ fn a_marker_ends_the_open_transaction_and_counts_below_the_high_watermark() {
 }
 
 #[test]
+fn the_end_of_a_transaction_leaves_the_question_of_the_next_one_open() {
+    let mut producers = open();
+    // With an epoch for each transaction the marker carries that of the next.
+    let next = data(7, 4, 0, 1, 20);
+    let asked = producers.verify(&next, true, 0);
+    producers.record_marker(&ended(7, 4, 12), TransactionResult::Commit, 1);
+    producers.marker_written(&Marker { transaction_version: 2, ..marker(7, 4, 1) });
+    assert_eq!(producers.check_transaction(&next, asked), Ok(()));
+    let outdated = Err(SequenceRefusal::Outdated { producer_id: 7 });
+    let mut timed_out = producers.clone();
+    timed_out.record_marker(&ended(7, 5, 13), TransactionResult::Abort, 1);
+    assert!(timed_out.check_transaction(&next, asked).is_err(), "the transaction itself was ended");
+    // Whose end comes by the older protocol, at the epoch of its batches.
+    producers.record_marker(&ended(7, 4, 14), TransactionResult::Commit, 1);
+    producers.marker_written(&marker(7, 4, 1));
+    assert_eq!(producers.check_transaction(&next, asked), outdated);
+}
+
+#[test]
 fn a_marker_without_a_transaction_ends_nothing_and_fences_all_the_same() {
     let mut producers = Producers::default();
     assert_eq!(producers.check_marker(&marker(7, 4, 1)), Ok(MarkerVerdict::Append));

@@ -2,11 +2,13 @@
 //!
 //! Otherwise a batch that was long on its way would open a transaction after the coordinator has ended it, and nobody would
 //! ever end it again (catalogue row T2). A [`Guard`] stands for one question. A marker, or another leader epoch, takes
-//! it back, so that an answer about the transaction before does not let a batch into the next one (T3).
+//! it back, so that an answer about the transaction before does not let a batch into the next one (T3). A marker of the
+//! transaction before does not: where each transaction has an epoch of its own, the two are told apart.
 
 use milena_bugs::{Bug, is_on};
 use milena_records::{BatchHeader, Offset, ProducerEpoch, ProducerId};
 
+use crate::markers::Marker;
 use crate::producers::{Producers, SequenceRefusal};
 
 /// A question to the coordinator that is still worth its answer. Nobody else can make one.
@@ -22,6 +24,7 @@ pub struct Guard {
 pub(crate) struct Verification {
     epoch: ProducerEpoch,
     id: u64,
+    begins_at_zero: bool,
     pub(crate) asked_at_ms: i64,
 }
 
@@ -43,6 +46,7 @@ impl Producers {
         }
         if let Some(asked) = self.verifications.get_mut(&id.0).filter(|asked| asked.epoch == epoch) {
             asked.asked_at_ms = now_ms;
+            asked.begins_at_zero &= begins_at_zero;
             return Some(Guard { id: asked.id, begins_at_zero });
         }
         if self.verifications.len() >= QUESTIONS_KEPT {
@@ -50,7 +54,7 @@ impl Producers {
             oldest.map(|oldest| self.verifications.remove(&oldest));
         }
         self.questions += 1;
-        let asked = Verification { epoch, id: self.questions, asked_at_ms: now_ms };
+        let asked = Verification { epoch, id: self.questions, begins_at_zero, asked_at_ms: now_ms };
         self.verifications.insert(id.0, asked);
         Some(Guard { id: asked.id, begins_at_zero })
     }
@@ -76,6 +80,28 @@ impl Producers {
             return Err(SequenceRefusal::OutOfOrder { producer_id: id.0, expected_after: -1, got });
         }
         Ok(())
+    }
+
+    /// A marker of this epoch is in the log. The answer to a producer that takes a new epoch for each transaction is about the
+    /// one that begins with the marker's epoch, not about the one that the marker ended: the marker of the
+    /// transaction before often comes while the next one is asked about.
+    pub(crate) fn take_back_up_to(&mut self, id: ProducerId, epoch: ProducerEpoch) {
+        let survives = |asked: &Verification| {
+            asked.epoch > epoch || asked.epoch == epoch && asked.begins_at_zero
+        };
+        if self.verifications.get(&id.0).is_some_and(|asked| !survives(asked)) {
+            self.verifications.remove(&id.0);
+        }
+    }
+
+    /// The leader has written `marker`. Before `transaction.version` 2 it carries the epoch of the transaction that it ended,
+    /// whatever protocol the producer's batches spoke.
+    pub fn marker_written(&mut self, marker: &Marker) {
+        let id = marker.producer_id.0;
+        let ended = |asked: &Verification| asked.epoch <= marker.producer_epoch;
+        if marker.transaction_version < 2 && self.verifications.get(&id).is_some_and(ended) {
+            self.verifications.remove(&id);
+        }
     }
 
     /// Another leader epoch has begun: answers that are on their way no longer count, nor does what ended in the epoch

@@ -97,6 +97,7 @@ impl State {
         );
         batch.stamp(self.log.log_end(), leader_epoch);
         let appended = self.write(batch, flush_messages, now)?;
+        self.producers.marker_written(marker);
         self.remember_end(marker, address);
         Ok(appended)
     }

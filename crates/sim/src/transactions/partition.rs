@@ -194,6 +194,7 @@ impl Partition {
             Ok(MarkerVerdict::Append) => {
                 let kind = Kind::Marker { commit: marker.commit, coordinator_epoch };
                 leader.append(Entry { producer: marker.producer, leader_epoch, kind });
+                leader.producers.marker_written(&asked);
             }
         }
         leader.producers.ended(asked.producer_id, &address);
