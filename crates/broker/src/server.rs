@@ -239,6 +239,7 @@ impl Server {
             transactions: coordinated.transactions,
             proposals,
             due: coordinated.due,
+            completions: coordinated.completions,
             view: Arc::clone(&view),
             controller: controller.clone(),
             producer_ids: producer_ids.clone(),

@@ -2,7 +2,7 @@
 //!
 //! The state machine signals, on every broker; only the coordinator's tasks listen.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -48,24 +48,46 @@ impl Due {
 }
 
 /// Requests that wait for the previous transaction of their transactional id to be complete.
+///
+/// That its completion is on its way into the log is enough: what is proposed from then on comes behind it in the log, and
+/// is refused if it does not. So a transaction does not wait for a flush of the end of the one before.
 #[derive(Clone, Default)]
-pub(crate) struct Completions(Arc<Mutex<HashMap<String, Vec<oneshot::Sender<()>>>>>);
+pub(crate) struct Completions(Arc<Mutex<Waiting>>);
+
+#[derive(Default)]
+struct Waiting {
+    requests: HashMap<String, Vec<oneshot::Sender<()>>>,
+    /// Ids whose completion is on its way into the log; as many as have their markers under way at most.
+    proposed: HashSet<String>,
+}
 
 impl Completions {
     /// The present transaction of this id is complete, or the id is gone.
     pub(crate) fn completed(&self, id: &str) {
-        let waiting = self.0.lock().unwrap().remove(id);
-        for waiting in waiting.into_iter().flatten() {
-            let _ = waiting.send(());
-        }
+        let waiting = self.0.lock().unwrap().requests.remove(id);
+        wake(waiting.into_iter().flatten());
     }
 
     /// Any transaction may be complete: whoever waits looks again.
     pub(crate) fn all_completed(&self) {
-        let waiting = std::mem::take(&mut *self.0.lock().unwrap());
-        for waiting in waiting.into_values().flatten() {
-            let _ = waiting.send(());
-        }
+        let waiting = std::mem::take(&mut self.0.lock().unwrap().requests);
+        wake(waiting.into_values().flatten());
+    }
+
+    /// The completion of this id's transaction is on its way into the log, until what this returns is dropped.
+    pub(crate) fn proposed(&self, id: &str) -> Proposed {
+        let waiting = {
+            let mut waiting = self.0.lock().unwrap();
+            waiting.proposed.insert(id.to_owned());
+            waiting.requests.remove(id)
+        };
+        wake(waiting.into_iter().flatten());
+        Proposed { waiting: self.clone(), id: id.to_owned() }
+    }
+
+    /// Whether nothing but the log is waited for.
+    pub(crate) fn is_proposed(&self, id: &str) -> bool {
+        self.0.lock().unwrap().proposed.contains(id)
     }
 
     /// Waits until the transaction of this id is complete, at most for `patience`. `is_incomplete` is looked at once
@@ -74,7 +96,7 @@ impl Completions {
         let (done, completed) = oneshot::channel();
         {
             let mut waiting = self.0.lock().unwrap();
-            let of_id = waiting.entry(id.to_owned()).or_default();
+            let of_id = waiting.requests.entry(id.to_owned()).or_default();
             of_id.retain(|waiting| !waiting.is_closed());
             of_id.push(done);
         }
@@ -87,12 +109,31 @@ impl Completions {
 
     fn forget_closed(&self, id: &str) {
         let mut waiting = self.0.lock().unwrap();
-        if let Some(of_id) = waiting.get_mut(id) {
+        if let Some(of_id) = waiting.requests.get_mut(id) {
             of_id.retain(|waiting| !waiting.is_closed());
             if of_id.is_empty() {
-                waiting.remove(id);
+                waiting.requests.remove(id);
             }
         }
+    }
+}
+
+fn wake(waiting: impl Iterator<Item = oneshot::Sender<()>>) {
+    for waiting in waiting {
+        // Who gave up does not listen.
+        let _ = waiting.send(());
+    }
+}
+
+/// A completion on its way into the log.
+pub(crate) struct Proposed {
+    waiting: Completions,
+    id: String,
+}
+
+impl Drop for Proposed {
+    fn drop(&mut self) {
+        self.waiting.0.lock().unwrap().proposed.remove(&self.id);
     }
 }
 
@@ -135,12 +176,27 @@ mod tests {
             async move { completions.wait("a", LONG, || true).await }
         });
         tokio::task::yield_now().await;
-        assert_eq!(completions.0.lock().unwrap().len(), 1);
+        assert_eq!(completions.0.lock().unwrap().requests.len(), 1);
         completions.completed("a");
         waiting.await.unwrap();
         // One that is complete already does not wait, one that is not waits no longer than it may.
         completions.wait("a", LONG, || false).await;
         completions.wait("a", Duration::from_millis(5), || true).await;
-        assert!(completions.0.lock().unwrap().is_empty());
+        assert!(completions.0.lock().unwrap().requests.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_completion_that_is_proposed_is_not_waited_for() {
+        let completions = Completions::default();
+        let waiting = tokio::spawn({
+            let completions = completions.clone();
+            async move { completions.wait("a", LONG, || true).await }
+        });
+        tokio::task::yield_now().await;
+        let proposed = completions.proposed("a");
+        waiting.await.unwrap();
+        assert!(completions.is_proposed("a") && !completions.is_proposed("b"));
+        drop(proposed);
+        assert!(!completions.is_proposed("a"), "it is in the log, or was refused");
     }
 }

@@ -310,9 +310,12 @@ impl TransactionCoordinator {
         }
     }
 
-    /// Waits until no markers of this transactional id are on their way.
+    /// Waits until no markers of this transactional id are on their way, and what is proposed now comes behind them.
     async fn completion(&self, transactional_id: &str, until: Instant) {
-        let is_prepared = || self.transactions.read().unwrap().markers_due_of(transactional_id).is_some();
+        let is_prepared = || {
+            self.transactions.read().unwrap().markers_due_of(transactional_id).is_some()
+                && !self.completions.is_proposed(transactional_id)
+        };
         if is_prepared() {
             let patience = until.saturating_duration_since(Instant::now());
             self.completions.wait(transactional_id, patience, is_prepared).await;

@@ -18,7 +18,7 @@ use milena_wire::{ErrorCode, Uuid};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::completions::Due;
+use super::completions::{Completions, Due};
 use super::enlister::{partition, topic_id};
 use super::lanes::{Job, Lanes, Written};
 use super::proposals::Proposals;
@@ -42,6 +42,7 @@ pub(crate) struct MarkerSender {
     pub(crate) transactions: Arc<RwLock<Transactions>>,
     pub(crate) proposals: Proposals,
     pub(crate) due: Arc<Due>,
+    pub(crate) completions: Completions,
     pub(crate) view: Arc<View>,
     pub(crate) controller: Controller,
 }
@@ -263,8 +264,15 @@ impl Sending {
             partitions: progress.all.clone(),
         });
         let (proposals, sequence) = (self.sender.proposals.clone(), progress.sequence);
+        let completions = self.sender.completions.clone();
         self.records.push(Box::pin(async move {
-            let decided = proposals.propose(&command).await;
+            let decided = match proposals.enqueue(&command).await {
+                Ok(decided) => {
+                    let _proposed = completions.proposed(&id);
+                    decided.await
+                }
+                Err(error) => Err(error),
+            };
             let over = [MarkersOutcome::Complete, MarkersOutcome::Stale].map(Answer::Markers);
             (id, sequence, decided.is_ok_and(|decided| over.contains(&decided.answer)))
         }));

@@ -51,10 +51,18 @@ pub(crate) fn proposals() -> (Proposals, Queue) {
 impl Proposals {
     /// Proposes a command and waits for what applying it answers. Giving up waiting does not withdraw it.
     pub(crate) async fn propose(&self, command: &Command) -> Outcome {
+        self.enqueue(command).await?.await
+    }
+
+    /// Puts a command behind those that others put here before; the answer comes later.
+    pub(crate) async fn enqueue(
+        &self,
+        command: &Command,
+    ) -> Result<impl Future<Output = Outcome> + use<>, Unanswered> {
         let (outcome, proposed) = oneshot::channel();
         let proposal = Proposal { command: framed(command), outcome };
         self.0.send(proposal).await.map_err(|_| Unanswered::NotCoordinator)?;
-        proposed.await.unwrap_or(Err(Unanswered::Indeterminate))
+        Ok(async { proposed.await.unwrap_or(Err(Unanswered::Indeterminate)) })
     }
 }
 

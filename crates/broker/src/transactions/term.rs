@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use super::completions::Due;
+use super::completions::{Completions, Due};
 use super::lanes::Lanes;
 use super::markers::MarkerSender;
 use super::proposals::Proposals;
@@ -32,6 +32,7 @@ pub(crate) struct Terms {
     pub(crate) transactions: Arc<RwLock<Transactions>>,
     pub(crate) proposals: Proposals,
     pub(crate) due: Arc<Due>,
+    pub(crate) completions: Completions,
     pub(crate) view: Arc<View>,
     pub(crate) controller: Controller,
     pub(crate) producer_ids: ProducerIds,
@@ -64,6 +65,7 @@ impl Terms {
             transactions: Arc::clone(&self.transactions),
             proposals: self.proposals.clone(),
             due: Arc::clone(&self.due),
+            completions: self.completions.clone(),
             view: Arc::clone(&self.view),
             controller: self.controller.clone(),
         };
