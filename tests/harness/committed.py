@@ -21,6 +21,8 @@ def consumer_from_the_start(bootstrap, topic, partitions, isolation):
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "isolation.level": isolation,
+            # A position that is not there any more is a loss, not a reason to go on elsewhere.
+            "auto.offset.reset": "error",
             # A broker that hangs is left after this long.
             "socket.timeout.ms": 5_000,
         }
@@ -66,6 +68,7 @@ class Tail(threading.Thread):
         super().__init__(daemon=True)
         self.bootstrap, self.topic, self.partitions, self.isolation = bootstrap, topic, partitions, isolation
         self.records = []
+        self.lost = None
         self.stopped = threading.Event()
         self.start()
 
@@ -75,6 +78,8 @@ class Tail(threading.Thread):
             message = consumer.poll(0.1)
             if message is not None and message.error() is None:
                 self.records.append(record_of(message))
+            elif message is not None and message.error().code() == KafkaError._AUTO_OFFSET_RESET:
+                self.lost = f"{message.topic()}-{message.partition()}: {message.error().str()}"
         consumer.close()
 
     def wait_more(self, count, patience, what):
@@ -87,6 +92,7 @@ class Tail(threading.Thread):
         self.stopped.set()
         # librdkafka's close may wait for ever for a broker that Metadata did not name for a while.
         self.join(10)
+        assert self.lost is None, self.lost
         final = read(bootstrap, self.topic, self.partitions, enough, patience, self.isolation)
         for partition in range(self.partitions):
             seen = [it for it in self.records if it.partition == partition]
