@@ -10,17 +10,21 @@ import re
 import shutil
 import struct
 import subprocess
+import time
 import urllib.request
 
 import pytest
 
-from harness.broker import KIND, free_port
+from harness import wire
+from harness.broker import KIND, Broker, free_port
 from harness.cluster import Cluster, Load, read_all, verdict
 from harness.drivers import BY_NAME, until
+from harness.wire import Peer
 
 pytestmark = pytest.mark.skipif(KIND == "apache", reason="Apache Kafka ends on a full disk")
 
 FULL, FAILING, ROTTEN = 1, 2, 3
+REQUEST_TIMED_OUT, COORDINATOR_NOT_AVAILABLE, KAFKA_STORAGE_ERROR = 7, 15, 56
 LEVEL = "milena_disk_level"
 
 
@@ -191,3 +195,71 @@ def test_rotten_segment_is_found_and_copied_anew(disks):
         shutil.rmtree(aside)
     finally:
         load.kill()
+
+
+def test_single_broker_on_a_full_disk_answers_in_time(tmp_path):
+    """Its metadata waits for room, and nobody else could go on: clients hear so, and everything goes on when there is room."""
+    broker = Broker(tmp_path, {"offsets.commit.timeout.ms": "1000"})
+    broker.data.mkdir()
+    why = mounted(broker.data, "-t", "tmpfs", "-o", "size=64m", "none")
+    if why:
+        pytest.skip(why)
+    numbers = iter(range(1, 100_000))
+
+    def create(peer, name):
+        topic = {"name": name, "num_partitions": 1, "replication_factor": 1, "assignments": [], "configs": []}
+        return peer.ask("CreateTopics", 4, topics=[topic], timeout_ms=1_000, validate_only=False)["topics"][0]
+
+    def commit(peer, offset):
+        partition = {"partition_index": 0, "committed_offset": offset, "committed_leader_epoch": -1, "committed_metadata": "m" * 4000}
+        answer = peer.ask(
+            "OffsetCommit", 7, group_id="g", generation_id_or_member_epoch=-1, member_id="", group_instance_id=None,
+            topics=[{"name": "kept", "partitions": [partition]}],
+        )
+        return answer["topics"][0]["partitions"][0]["error_code"]
+
+    def committed(peer):
+        answer = peer.ask("OffsetFetch", 5, group_id="g", topics=[{"name": "kept", "partition_indexes": [0]}], require_stable=False)
+        return answer["topics"][0]["partitions"][0]["committed_offset"]
+
+    def in_time(ask):
+        began = time.monotonic()
+        answer = ask()
+        assert time.monotonic() - began < 5, answer
+        return answer
+
+    try:
+        with broker:
+            with Peer(broker.address) as peer:
+                assert create(peer, "kept")["error_code"] == 0
+                assert wire.produce(peer, "kept", wire.batch())["error_code"] == 0
+                until(lambda: commit(peer, 0) == 0, 20, lambda: "nobody coordinates")
+                fill(broker.data)
+                until(lambda: said(broker, "producers are refused"), 20, lambda: "the broker does not notice")
+                # The ballast is thrown by the first who needs it.
+                fill(broker.data)
+                # There may be room for the decision, and none for the directory.
+                squeezed = in_time(lambda: create(peer, "squeezed"))["error_code"]
+                last, code = 0, 0
+                while code == 0:
+                    fill(broker.data)
+                    offset = next(numbers)
+                    code = in_time(lambda: commit(peer, offset))
+                    last = last if code else offset
+                assert code == COORDINATOR_NOT_AVAILABLE
+                assert in_time(lambda: wire.produce(peer, "kept", wire.batch()))["error_code"] == KAFKA_STORAGE_ERROR
+                refused = in_time(lambda: create(peer, "refused"))
+                assert refused["error_code"] == REQUEST_TIMED_OUT and "the disk of this broker is full" in refused["error_message"]
+                assert in_time(lambda: committed(peer)) == last
+                assert in_time(lambda: wire.fetch(peer, "kept", 0))["responses"][0]["partitions"][0]["error_code"] == 0
+            assert broker.alive() and said(broker, "no room for metadata, waiting for some")
+            (broker.data / "somebody-elses").unlink()
+            with Peer(broker.address) as peer:
+                # What was not answered with success may have happened all the same.
+                until(lambda: commit(peer, last + 2) == 0 and committed(peer) == last + 2, 20, lambda: committed(peer))
+                until(lambda: wire.produce(peer, "kept", wire.batch())["error_code"] == 0, 20, lambda: "it takes no records")
+                if squeezed == 0:
+                    until(lambda: wire.produce(peer, "squeezed", wire.batch())["error_code"] == 0, 20, lambda: "a partition stays offline")
+                assert create(peer, "later")["error_code"] == 0
+    finally:
+        run("umount", "--lazy", broker.data)

@@ -173,6 +173,11 @@ impl DataDir {
         self.root.mark_clean(broker_epoch)
     }
 
+    /// Whether the partition was here at the start and has not been opened yet.
+    pub(crate) fn has_found(&self, topic: &str, index: i32) -> bool {
+        self.found.lock().unwrap().partitions.contains_key(&(topic.to_owned(), index))
+    }
+
     /// Opens a partition's log, or creates it. A directory of that name that belongs to another topic is set
     /// aside first.
     pub(crate) fn open_partition(

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use milena_config::BrokerConfig;
@@ -184,6 +184,7 @@ impl Server {
             partitions: Arc::clone(&partitions),
             data_dir: Arc::clone(&data_dir),
             settings: Arc::clone(&settings),
+            without_room: Mutex::default(),
         });
         let opening = Arc::clone(&applier);
         tokio::task::spawn_blocking(move || opening.start()).await.expect("opening logs does not panic");
@@ -215,8 +216,9 @@ impl Server {
         };
         let unfenced = registration::unfence(&controller, &config, broker, epoch).await?;
         let coordinated = quorum.coordinated;
+        let patience = Duration::from_millis(config.offsets_commit_timeout_ms().max(1) as u64);
         let (coordination, calls) =
-            Coordination::new(Arc::clone(&coordinated.groups), quorum.coordination.clone());
+            Coordination::new(Arc::clone(&coordinated.groups), quorum.coordination.clone(), patience);
         let producer_ids = ProducerIds::new(controller.clone(), broker, epoch);
         let (proposals, proposed) = transactions::proposals();
         let transactions = TransactionCoordinator::new(

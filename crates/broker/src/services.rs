@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::Guard;
 use milena_config::BrokerConfig;
+use milena_disk::Level;
 use milena_metadata::decide::{Decision, topics};
 use milena_metadata::{BrokerEpoch, BrokerId, Image, Refusal};
 use milena_quorum::GroupHandle;
@@ -29,6 +30,9 @@ use crate::view::View;
 /// A leader that no quorum has answered for so long may have been replaced, and is not told to clients. Several times
 /// what an election takes, so that a busy machine is not mistaken for a cut cable.
 const QUORUM_SILENCE: Duration = Duration::from_secs(1);
+
+/// Shortest time for which a change to metadata is tried, whatever the request's time-out is.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 /// The parts of a running broker.
 pub(crate) struct Services {
@@ -95,7 +99,9 @@ impl Services {
         decide: impl FnMut(&Image) -> Result<Decision<T>, Refusal>,
     ) -> Result<T, Explained> {
         let timeout = Duration::from_millis(timeout_ms.max(0) as u64);
-        let changed = self.controller.change(decide).await?;
+        // A client that does not wait for the outcome still wants it to be tried.
+        let agreed = tokio::time::timeout(timeout.max(SHORTEST), self.controller.change(decide)).await;
+        let changed = agreed.map_err(|_| self.not_agreed())??;
         let image = || self.committed.image();
         let applied = async {
             self.view.applied(changed.index).await;
@@ -108,6 +114,17 @@ impl Services {
                 "the change is agreed on, but not every live broker has applied it within the request's time-out",
             )),
         }
+    }
+
+    /// What a client is told about a change that may yet be made.
+    fn not_agreed(&self) -> Explained {
+        let why = match self.partitions.room() {
+            Level::Full => "the disk of this broker is full",
+            _ => "too few of its voters answer",
+        };
+        let message =
+            format!("the metadata quorum has not agreed on the change within the request's time-out: {why}");
+        Explained::new(ErrorCode::RequestTimedOut, message)
     }
 
     /// Writes the checkpoints of all partitions.

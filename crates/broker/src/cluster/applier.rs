@@ -3,11 +3,14 @@
 //!
 //! Disk work is done here and not where Raft applies, so that a slow disk delays topics and not elections.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use milena_config::TopicConfig;
 use milena_config::tables::RETIRED_TOPIC_SETTINGS;
+use milena_disk::Level;
 use milena_group::TopicId;
 use milena_metadata::{Broker, BrokerId, Delta, Image, Partition, PartitionChanged, Resource, Topic};
 use milena_partition::{BrokerLife, Leadership, Lives};
@@ -24,6 +27,9 @@ use crate::settings::Settings;
 use crate::transactions::TransactionCoordinator;
 use crate::view::View;
 
+/// Between two attempts to make the directories of partitions that found no room.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Threads that open logs at start.
 const OPENERS: usize = 4;
 
@@ -39,6 +45,8 @@ pub(crate) struct Applier {
     pub(crate) fetchers: Arc<Fetchers>,
     /// Where partitions go whose ISR may have to change.
     pub(crate) isr: Arc<IsrQueue>,
+    /// New partitions for which the disk had no room.
+    pub(crate) without_room: Mutex<BTreeSet<PartitionKey>>,
 }
 
 impl Applier {
@@ -78,6 +86,11 @@ impl Applier {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 changed = changes.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(LOOK), if self.waits_for_room() => {
+                    let applier = Arc::clone(&self);
+                    let _ = tokio::task::spawn_blocking(move || applier.open_what_found_no_room()).await;
+                    continue;
+                }
             }
             changes.borrow_and_update();
             let applier = Arc::clone(&self);
@@ -85,6 +98,34 @@ impl Applier {
             if !deleted.is_empty() {
                 transactions.topics_deleted(&deleted).await;
                 coordination.topics_deleted(deleted).await;
+            }
+        }
+    }
+
+    fn waits_for_room(&self) -> bool {
+        !self.without_room.lock().unwrap().is_empty()
+    }
+
+    /// Tries partitions again that found no room, as far as there still are such.
+    fn open_what_found_no_room(&self) {
+        if self.partitions.room() == Level::Full {
+            return;
+        }
+        let waiting = std::mem::take(&mut *self.without_room.lock().unwrap());
+        let image = self.view.image();
+        let lives = lives(&image);
+        for key in waiting {
+            let Some(topic) = image.topic_by_id(key.topic) else { continue };
+            let Some(after) = topic.partition(key.index) else { continue };
+            let (name, after) = (Arc::clone(&topic.name), Arc::clone(after));
+            let (topic, index) = (key.topic, key.index);
+            self.apply_partition(
+                &image,
+                &lives,
+                &PartitionChanged { name, topic, index, before: None, after },
+            );
+            if self.partitions.get(topic, index).is_some() {
+                info!(topic = %image.topic_by_id(topic).map_or("", |it| &it.name), partition = index, "partition is online: there is room again");
             }
         }
     }
@@ -156,6 +197,7 @@ impl Applier {
     /// Opens a partition's log, or makes it. It has no role yet.
     fn open_partition(&self, image: &Image, lives: &Lives, change: &PartitionChanged) -> Option<Arc<Hosted>> {
         let config = Arc::new(self.topic_config(image, &change.name));
+        let is_new = !self.data_dir.has_found(&change.name, change.index);
         let on_damage = on_damage(self.settings.broker().log_damage(), self.broker, &change.after);
         match self.data_dir.open_partition(&change.name, change.topic, change.index, &config, on_damage) {
             Ok(opened) => {
@@ -173,6 +215,11 @@ impl Applier {
             // The partition stays offline; the others are not concerned.
             Err(error) => {
                 error!(topic = %change.name, partition = change.index, %error, "partition is offline");
+                // Of one that has files, what was known of them is used up: that takes a start.
+                if is_new && error.is_full() {
+                    let key = PartitionKey { topic: change.topic, index: change.index };
+                    self.without_room.lock().unwrap().insert(key);
+                }
                 None
             }
         }

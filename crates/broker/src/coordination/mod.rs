@@ -9,6 +9,7 @@ mod task;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use milena_group::{
     CommitOffsets, DeleteGroup, DeleteOffsets, Event, Groups, Heartbeat, Join, Leave, Refusal, Reply,
@@ -16,6 +17,7 @@ use milena_group::{
 };
 use milena_quorum::GroupHandle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 pub(crate) use machine::{Answers, Applied, CoordinationMachine, CoordinationState, Decided, TRANSACTION};
 pub(crate) use orphans::run as remove_orphans;
@@ -31,6 +33,8 @@ pub(crate) struct Coordination {
     next_request: Arc<AtomicU64>,
     groups: Arc<RwLock<Groups>>,
     raft: GroupHandle,
+    /// `offsets.commit.timeout.ms`.
+    patience: Duration,
 }
 
 /// The other end of [`Coordination`], for the task.
@@ -56,10 +60,11 @@ pub(crate) enum View {
 }
 
 impl Coordination {
-    /// A handle and what the task needs.
-    pub(crate) fn new(groups: Arc<RwLock<Groups>>, raft: GroupHandle) -> (Self, Calls) {
+    /// A handle and what the task needs. What must be agreed on with other voters, or stored on a disk that is full, is
+    /// answered with COORDINATOR_NOT_AVAILABLE after `patience`, as Kafka does; it may take effect later.
+    pub(crate) fn new(groups: Arc<RwLock<Groups>>, raft: GroupHandle, patience: Duration) -> (Self, Calls) {
         let (calls, queue) = mpsc::channel(QUEUE);
-        (Self { calls, next_request: Arc::default(), groups, raft }, Calls(queue))
+        (Self { calls, next_request: Arc::default(), groups, raft, patience }, Calls(queue))
     }
 
     /// JoinGroup; waits for the other members.
@@ -89,7 +94,7 @@ impl Coordination {
 
     /// LeaveGroup.
     pub(crate) async fn leave(&self, leave: Leave) -> Result<Vec<milena_group::LeftMember>, Refusal> {
-        match self.call(|id| Event::Leave(id, leave)).await {
+        match self.call_in_time(|id| Event::Leave(id, leave)).await? {
             Some(Reply::Leave(result)) => result,
             _ => Err(Refusal::NotCoordinator),
         }
@@ -97,7 +102,7 @@ impl Coordination {
 
     /// OffsetCommit; answers when the commit is durable.
     pub(crate) async fn commit(&self, commit: CommitOffsets) -> Result<Vec<Result<(), Refusal>>, Refusal> {
-        match self.call(|id| Event::CommitOffsets(id, commit)).await {
+        match self.call_in_time(|id| Event::CommitOffsets(id, commit)).await? {
             Some(Reply::CommitOffsets(result)) => result,
             _ => Err(Refusal::NotCoordinator),
         }
@@ -108,7 +113,7 @@ impl Coordination {
         &self,
         delete: DeleteOffsets,
     ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
-        match self.call(|id| Event::DeleteOffsets(id, delete)).await {
+        match self.call_in_time(|id| Event::DeleteOffsets(id, delete)).await? {
             Some(Reply::DeleteOffsets(result)) => result,
             _ => Err(Refusal::NotCoordinator),
         }
@@ -116,7 +121,7 @@ impl Coordination {
 
     /// DeleteGroups, one group.
     pub(crate) async fn delete_group(&self, group: String) -> Result<(), Refusal> {
-        match self.call(|id| Event::DeleteGroup(id, DeleteGroup { group })).await {
+        match self.call_in_time(|id| Event::DeleteGroup(id, DeleteGroup { group })).await? {
             Some(Reply::DeleteGroup(result)) => result,
             _ => Err(Refusal::NotCoordinator),
         }
@@ -171,14 +176,28 @@ impl Coordination {
     /// The state with every commit that was acknowledged before this call (OF-1, rule G2: a read index, not
     /// a plain local read).
     pub(crate) async fn read(&self) -> Result<RwLockReadGuard<'_, Groups>, Refusal> {
-        self.raft.read_index().await.map_err(|_| Refusal::NotCoordinator)?;
+        self.catch_up().await?;
         Ok(self.groups.read().unwrap())
     }
 
+    /// Waits until this broker knows all that was acknowledged. One that reaches no other voter does not learn whether
+    /// it coordinates.
+    async fn catch_up(&self) -> Result<(), Refusal> {
+        match timeout(self.patience, self.raft.read_index()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Refusal::NotCoordinator),
+        }
+    }
+
     async fn view<T>(&self, view: View, answered: oneshot::Receiver<T>) -> Result<T, Refusal> {
-        self.raft.read_index().await.map_err(|_| Refusal::NotCoordinator)?;
+        self.catch_up().await?;
         let _ = self.calls.send(Call::View(view)).await;
         answered.await.map_err(|_| Refusal::NotCoordinator)
+    }
+
+    /// A call that waits for nothing but the log.
+    async fn call_in_time(&self, event: impl FnOnce(RequestId) -> Event) -> Result<Option<Reply>, Refusal> {
+        timeout(self.patience, self.call(event)).await.map_err(|_| Refusal::CoordinatorNotAvailable)
     }
 
     async fn call(&self, event: impl FnOnce(RequestId) -> Event) -> Option<Reply> {

@@ -125,7 +125,8 @@ mod tests {
         controller.change(decide).await.expect("is agreed on");
 
         let stop = CancellationToken::new();
-        let (coordination, calls) = Coordination::new(state.groups.clone(), raft.clone());
+        let (coordination, calls) =
+            Coordination::new(state.groups.clone(), raft.clone(), Duration::from_secs(5));
         let (groups, answers) = (state.groups.clone(), state.answers.clone());
         tokio::spawn(coordination::run(
             calls,

@@ -17,7 +17,7 @@ settings! { BrokerConfig part 4 GROUPS:
     /// How often expired offsets are looked for.
     offsets_retention_check_interval_ms: "offsets.retention.check.interval.ms", Long = 600_000, AtLeast(1), ReadOnly, Now;
     /// Longest a commit waits for its replication.
-    offsets_commit_timeout_ms: "offsets.commit.timeout.ms", Int = 5000, AtLeast(1), ReadOnly, Later;
+    offsets_commit_timeout_ms: "offsets.commit.timeout.ms", Int = 5000, AtLeast(1), ReadOnly, Now;
     /// Read size when Kafka loads offsets.
     offsets_load_buffer_size: "offsets.load.buffer.size", Int = 5_242_880, AtLeast(1), ReadOnly,
         Accepted("a coordinator's state is always loaded");
