@@ -86,8 +86,12 @@ bugs! {
     T11;
     /// A write is acknowledged by a later epoch's high watermark (KAFKA-20634).
     G1;
+    /// A coordinator that was replaced and does not know it tells offsets from its memory.
+    G2;
     /// A commit is fenced when it is proposed, and not when it is applied (KAFKA-2555).
     G4;
+    /// Offsets expire by their age alone, whatever the group's members do (KAFKA-13636).
+    G6;
     /// The end of a transaction does not bump the epoch, so a late EndTxn ends the next one (KIP-890, KAFKA-17754).
     T1;
     /// Written markers are told by the transactional id alone, whatever transaction they ended (KAFKA-16352).

@@ -86,9 +86,8 @@ impl Producers {
     /// one that begins with the marker's epoch, not about the one that the marker ended: the marker of the
     /// transaction before often comes while the next one is asked about.
     pub(crate) fn take_back_up_to(&mut self, id: ProducerId, epoch: ProducerEpoch) {
-        let survives = |asked: &Verification| {
-            asked.epoch > epoch || asked.epoch == epoch && asked.begins_at_zero
-        };
+        let survives =
+            |asked: &Verification| asked.epoch > epoch || asked.epoch == epoch && asked.begins_at_zero;
         if self.verifications.get(&id.0).is_some_and(|asked| !survives(asked)) {
             self.verifications.remove(&id.0);
         }

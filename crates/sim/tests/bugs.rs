@@ -57,6 +57,15 @@ fn the_simulation_of_groups_notices_a_commit_that_is_fenced_too_early() {
     assert!(found.1.starts_with("G4"), "{found:?}");
 }
 
+#[test]
+fn the_simulation_of_groups_notices_an_old_offset_that_is_told_and_one_that_expires_under_its_members() {
+    std::panic::set_hook(Box::new(|_| {}));
+    for (bug, row) in [(Bug::G2, "G2"), (Bug::G6, "G6")] {
+        let found = hunt_in_groups(bug, LIMIT).expect("it is noticed");
+        assert!(found.1.contains(row), "{found:?}");
+    }
+}
+
 /// A follower with offsets 0 to 9 in epochs 1, 2 and 5, which follows broker 1 in epoch 6.
 fn follower() -> (Replica, EpochCache) {
     let mut epochs = EpochCache::default();

@@ -8,7 +8,7 @@ const SEEDS: u64 = 150;
 
 #[test]
 fn groups_keep_their_promises_whoever_coordinates() {
-    let (mut generations, mut committed, mut refused) = (0, 0, 0);
+    let (mut generations, mut committed, mut refused, mut read) = (0, 0, 0, 0);
     for seed in 1..=SEEDS {
         let outcome = run(seed, STEPS);
         assert_eq!(
@@ -18,11 +18,12 @@ fn groups_keep_their_promises_whoever_coordinates() {
         generations += outcome.generations;
         committed += outcome.committed;
         refused += outcome.refused;
+        read += outcome.read;
     }
     // A world in which nothing happens keeps its promises too.
     assert!(
-        generations > 1_000 && committed > 10_000 && refused > 500,
-        "{generations} {committed} {refused}"
+        generations > 1_000 && committed > 10_000 && refused > 500 && read > 1_000,
+        "{generations} {committed} {refused} {read}"
     );
 }
 

@@ -1,6 +1,7 @@
 //! DeleteGroups, OffsetDelete, and the coordinator's own housekeeping: expired offsets, deleted topics.
 
 use bytes::Bytes;
+use milena_bugs::{Bug, is_on};
 
 use super::desk::{Target, Turn, Waiter};
 use super::live::{LiveGroup, Purpose};
@@ -156,7 +157,7 @@ impl Expiry {
             seen += 1;
             offsets += state.offset_count(id);
             last = Some(id);
-            let is_at_rest = live.find(turn, id).is_none_or(|it| is_at_rest(it));
+            let is_at_rest = live.find(turn, id).is_none_or(|it| is_at_rest(it)) || is_on(Bug::G6);
             if is_at_rest && state.has_expired(id, now_ms, retention_ms) {
                 let revision = state.record(id).map_or(0, |it| it.revision);
                 groups.push(stored::GroupAtRevision { group: id.to_owned(), revision });

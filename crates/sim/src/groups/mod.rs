@@ -32,6 +32,8 @@ const MEMBERS: usize = 3;
 const NETWORK: usize = 24;
 const SESSION_MS: i32 = 6_000;
 const REBALANCE_MS: i32 = 10_000;
+/// Longer than members that live pause between commits, shorter than a run.
+const RETENTION_MS: i64 = 20_000;
 /// Time in which a group must have come to rest once all faults are healed.
 const REST_MS: u64 = 120_000;
 
@@ -44,6 +46,8 @@ pub struct Outcome {
     pub committed: usize,
     /// Commits that were refused.
     pub refused: usize,
+    /// Offsets that were read back.
+    pub read: usize,
     /// The promise that was broken.
     pub violation: Option<String>,
 }
@@ -55,8 +59,8 @@ pub fn run(seed: u64, steps: usize) -> Outcome {
         (0..steps).for_each(|_| world.step());
         world.come_to_rest();
     });
-    let Oracle { committed, refused, .. } = world.oracle;
-    Outcome { generations: world.oracle.generations(), committed, refused, violation }
+    let Oracle { committed, refused, read, .. } = world.oracle;
+    Outcome { generations: world.oracle.generations(), committed, refused, read, violation }
 }
 
 /// What travels.
@@ -94,6 +98,8 @@ impl World {
         let mut random = Random::new(seed, 11);
         let settings = Settings {
             initial_rebalance_delay_ms: 500,
+            offsets_retention_ms: RETENTION_MS,
+            offsets_retention_check_interval_ms: 1_000,
             max_batch_commits: 1 + random.below(3),
             max_batches_in_flight: 1 + random.below(3),
             ..Settings::default()
@@ -117,8 +123,26 @@ impl World {
             oracle: Oracle::default(),
             is_rough: true,
         };
+        world.found();
         (0..MEMBERS).for_each(|_| world.start_member());
         world
+    }
+
+    /// An offset that no member commits and that never expires: a group without any is forgotten when its members are
+    /// gone, and its generations begin anew.
+    fn found(&mut self) {
+        let mut commit = Member::new(usize::MAX, None).commit_of_nobody(&mut self.next_offset);
+        for offset in &mut commit.offsets {
+            offset.partition = PARTITIONS;
+        }
+        commit.retention_ms = Some(i64::MAX / 2);
+        let request = self.request(0);
+        let now = self.now;
+        self.leader().step(now, Event::CommitOffsets(request, commit));
+        let entry = self.leader().proposed.pop_front().expect("nobody else is there");
+        let answer = self.apply(&entry.command);
+        let groups = self.groups.clone();
+        self.leader().committed(now, groups, &entry, answer);
     }
 
     fn step(&mut self) {
@@ -146,6 +170,7 @@ impl World {
             900..915 => self.fail_over(),
             915..935 => self.depose(),
             935..945 => self.commit_as_administrator(),
+            945..955 => self.read(),
             _ => {
                 // Now and then longer than a session lasts without a sign of life.
                 let longest = if self.random.below(12) == 0 { 9_000 } else { 600 };
@@ -328,6 +353,16 @@ impl World {
         let commit = nobody.commit_of_nobody(&mut self.next_offset);
         self.oracle.attempted(request, &commit);
         self.ask(Event::CommitOffsets(request, commit));
+    }
+
+    /// Somebody reads an offset back, from a coordinator that may be none any more.
+    fn read(&mut self) {
+        let at = self.random.below(self.offices.len());
+        let partition = self.random.below(PARTITIONS as usize) as i32;
+        let is_confirmed = at + 1 == self.offices.len();
+        if let Some(found) = self.offices[at].read(partition, is_confirmed) {
+            self.oracle.read(partition, found, &self.groups);
+        }
     }
 
     /// Nothing fails any more: the group must come to one generation, in which every partition has an owner that can

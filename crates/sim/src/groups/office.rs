@@ -2,9 +2,13 @@
 
 use std::collections::VecDeque;
 
+use milena_bugs::{Bug, is_on};
 use milena_group::{
     Answer, Command, Coordinator, Effect, Event, Failure, Groups, Now, ProposalId, Reply, RequestId, Settings,
 };
+
+use super::GROUP;
+use super::member::TOPIC;
 
 /// What was answered.
 pub(super) type Outcomes = Vec<(RequestId, Reply)>;
@@ -51,6 +55,12 @@ impl Office {
             }
         }
         outcomes
+    }
+
+    /// The committed offset of a partition, to whoever asks: once a majority has confirmed that nobody else leads.
+    pub(super) fn read(&self, partition: i32, is_confirmed: bool) -> Option<Option<i64>> {
+        (is_confirmed || is_on(Bug::G2))
+            .then(|| self.groups.offset(GROUP, TOPIC, partition).map(|it| it.offset))
     }
 
     /// An entry of this term is committed, and `groups` has it.
