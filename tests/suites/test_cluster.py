@@ -122,6 +122,35 @@ def test_rolling_restart_fails_no_request(cluster):
         load.kill()
 
 
+@pytest.mark.skipif(APACHE, reason="Kafka's sockets take connections until the process ends")
+def test_a_stopping_broker_sends_its_clients_to_the_new_leader(cluster):
+    """It hangs up only when they had the time to go there, and lets nobody in meanwhile."""
+    old = cluster.coordinator("farewell")
+    cluster.create("farewell", assignment=[[old, *others(cluster, old)]])
+    told, refused = [], 0
+    with Peer(cluster.brokers[old].address, patience=5) as peer:
+        os.kill(cluster.brokers[old].pid, signal.SIGTERM)
+        try:
+            while True:
+                answer = peer.ask("Produce", 10, **wire.produce_fields("farewell", batch(), acks=1))
+                told.append(answer["responses"][0]["partition_responses"][0])
+                if told[-1]["error_code"] == NOT_LEADER_OR_FOLLOWER:
+                    try:
+                        Peer(cluster.brokers[old].address, patience=5).socket.close()
+                    except OSError:
+                        refused += 1
+                time.sleep(0.01)
+        except (OSError, Refused):
+            pass
+    cluster.brokers[old].stop()
+    codes = [it["error_code"] for it in told]
+    assert NOT_LEADER_OR_FOLLOWER in codes and set(codes) <= {0, NOT_LEADER_OR_FOLLOWER}, codes
+    # At first it knows only that it does not lead any more.
+    leaders = [it["current_leader"] and it["current_leader"]["leader_id"] for it in told if it["error_code"]]
+    assert leaders[-1] and set(leaders) <= {None, *others(cluster, old)}, leaders
+    assert refused, "new connections were taken until the end"
+
+
 def test_a_zombie_acknowledges_nothing(cluster):
     """A leader that was stopped for longer than its successor needed must not believe that it leads when it wakes up.
 

@@ -217,7 +217,12 @@ fn append_topic(
                 }
                 (Ok(hosted), _) if !partitions.may_lead() => {
                     hosted.refused_for_now();
-                    failed(index, ErrorCode::NotLeaderOrFollower, None)
+                    let response = failed(index, ErrorCode::NotLeaderOrFollower, None);
+                    // As long as the metadata names this broker, nobody knows who leads.
+                    match hosted.is_leader() {
+                        true => response,
+                        false => elsewhere(partitions, &reference, response),
+                    }
                 }
                 (Ok(hosted), Err(code)) => {
                     if comes_again(code) {
