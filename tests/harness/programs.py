@@ -176,6 +176,8 @@ class Mirror(Program):
             "target->source.enabled": "false",
             "target->source.emit.heartbeats.enabled": "false",
             "target.exactly.once.source.support": "enabled",
+            # A worker that starts reads the topic of offsets to its end: behind the transaction of one that was killed, not before it is over.
+            "target.producer.transaction.timeout.ms": "10000",
             "replication.factor": "-1",
             "offset.lag.max": "0",
             "tasks.max": "2",
