@@ -165,7 +165,7 @@ impl World {
                 // A quorum did not answer in time; the entry may still be committed.
                 let now = self.now;
                 let outcomes = self.leader().time_out(now);
-                self.take(outcomes);
+                self.take(outcomes, true);
             }
             900..915 => self.fail_over(),
             915..935 => self.depose(),
@@ -191,7 +191,7 @@ impl World {
         for at in 0..self.offices.len() {
             if self.offices[at].is_due(self.now) {
                 let outcomes = self.offices[at].step(self.now, Event::Tick);
-                self.take(outcomes);
+                self.take(outcomes, at + 1 == self.offices.len());
             }
         }
     }
@@ -203,7 +203,7 @@ impl World {
         let now = self.now;
         let groups = self.groups.clone();
         let outcomes = self.leader().committed(now, groups, &entry, answer);
-        self.take(outcomes);
+        self.take(outcomes, true);
     }
 
     /// One entry more for everybody.
@@ -235,14 +235,14 @@ impl World {
         if self.offices.len() > 1 {
             let now = self.now;
             let outcomes = self.offices.remove(0).resign(now);
-            self.take(outcomes);
+            self.take(outcomes, false);
         }
     }
 
-    /// Sends what a coordinator answers.
-    fn take(&mut self, outcomes: Outcomes) {
+    /// Sends what a coordinator answers, one that `leads` or one that was deposed.
+    fn take(&mut self, outcomes: Outcomes, leads: bool) {
         for (request, reply) in outcomes {
-            self.oracle.answered(request, &reply);
+            self.oracle.answered(request, &reply, leads);
             self.send(Message::Answered { request, reply });
         }
     }
@@ -270,7 +270,8 @@ impl World {
                 let now = self.now;
                 let Some(office) = self.offices.iter_mut().find(|it| it.term == term) else { return };
                 let outcomes = office.step(now, event);
-                self.take(outcomes);
+                let leads = term == self.leader().term;
+                self.take(outcomes, leads);
             }
             Message::Answered { request, reply } => {
                 let member = self.asked[&request];

@@ -37,6 +37,8 @@ pub(super) struct Oracle {
     told: BTreeMap<i32, Told>,
     /// By partition the offsets that were in force at some time.
     in_force: BTreeMap<i32, BTreeSet<i64>>,
+    /// Partitions whose offset the newest entry has changed.
+    just_changed: BTreeSet<i32>,
     pub(super) committed: usize,
     pub(super) refused: usize,
     pub(super) read: usize,
@@ -63,6 +65,7 @@ impl Oracle {
 
     /// An entry was applied.
     pub(super) fn applied(&mut self, before: &Groups, after: &Groups, now: Now, settings: &Settings) {
+        self.just_changed.clear();
         for partition in 0..PARTITIONS {
             let offset = |groups: &Groups| groups.offset(GROUP, TOPIC, partition).map(|it| it.offset);
             let Some(value) = offset(after) else {
@@ -73,6 +76,7 @@ impl Oracle {
             };
             if offset(before) != Some(value) {
                 self.in_force.entry(partition).or_default().insert(value);
+                self.just_changed.insert(partition);
                 self.is_entitled(partition, value, after, now, settings);
             }
         }
@@ -109,11 +113,11 @@ impl Oracle {
         assert_ne!(seen.state, GroupState::CompletingRebalance, "G4: nobody owns anything yet");
     }
 
-    /// A coordinator answers.
-    pub(super) fn answered(&mut self, request: RequestId, reply: &Reply) {
+    /// A coordinator answers, one that `leads` or one that was deposed.
+    pub(super) fn answered(&mut self, request: RequestId, reply: &Reply, leads: bool) {
         assert!(self.answered.insert(request), "{request:?} is answered twice, now with {reply:?}");
         match reply {
-            Reply::Join(Ok(joined)) => self.joined(joined),
+            Reply::Join(Ok(joined)) => self.joined(joined, leads),
             Reply::Sync(Ok(synced)) => self.owns(request, &partitions_of(&synced.assignment)),
             Reply::CommitOffsets(Ok(verdicts)) => self.commit_answered(request, verdicts),
             Reply::CommitOffsets(Err(_)) => self.refused += 1,
@@ -121,10 +125,12 @@ impl Oracle {
         }
     }
 
-    /// Generations count up, and each is formed once, whoever coordinates.
-    fn joined(&mut self, joined: &Joined) {
+    /// Generations count up, and each is formed once, whoever coordinates. One that was deposed may still tell of the
+    /// generation it knows, also if nobody had heard of that before: its members' commits are fenced when applied (G4).
+    fn joined(&mut self, joined: &Joined, leads: bool) {
         let generation = joined.generation;
-        if !self.told.contains_key(&generation)
+        if leads
+            && !self.told.contains_key(&generation)
             && let Some((newest, _)) = self.told.last_key_value()
         {
             assert!(generation > *newest, "generation {generation} is told after {newest}");
@@ -159,9 +165,9 @@ impl Oracle {
                 continue;
             }
             self.committed += 1;
-            // Another of the same batch may have come right after it.
-            let is_there =
-                self.in_force.get(&partition).is_some_and(|it| it.range(offset..).next().is_some());
+            // Another of the same entry may have come right after it, also an older one that was held up on its way.
+            let is_there = self.just_changed.contains(&partition)
+                || self.in_force.get(&partition).is_some_and(|it| it.range(offset..).next().is_some());
             assert!(is_there, "G15: offset {offset} of partition {partition} is acknowledged, and nowhere");
         }
     }
