@@ -157,3 +157,31 @@ fn lease_lasts_while_a_controller_with_a_quorum_grants_it() {
     assert!(!lease.holds());
     [two, three].into_iter().for_each(Process::kill);
 }
+
+/// Whoever looked at the peers and asked for more waited for the one who was about to tell news of them, who waited for
+/// the look to end: the control thread of a broker once stood still like that.
+#[test]
+fn who_looks_at_the_peers_may_ask_for_more_meanwhile() {
+    let identity = Identity::new("a-cluster", ONE).unwrap();
+    let ask = Box::new(Standing::default);
+    let (lease, expect) = (Lease::none(), Expectations::default());
+    let liveness =
+        Liveness::start(identity, incarnation(ONE, 1), Addresses::default(), lease, expect, ask).unwrap();
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut health = liveness.health();
+        let looked = health.borrow();
+        let telling = liveness.clone();
+        let telling = std::thread::spawn(move || telling.watch([ONE, TWO].into()));
+        // It is about to tell: time passes for the new peer, of which nothing can be said before the look ends.
+        while liveness.silence(TWO).0.is_zero() {
+            assert_eq!(liveness.sighting(TWO), None);
+        }
+        assert!(looked.is_empty());
+        drop(looked);
+        telling.join().unwrap();
+        assert!(health.borrow_and_update().contains_key(&TWO));
+        done.send(()).unwrap();
+    });
+    assert_eq!(is_done.recv_timeout(Duration::from_secs(30)), Ok(()), "they wait for each other");
+}

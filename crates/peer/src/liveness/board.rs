@@ -12,6 +12,7 @@ use super::message::{
 use crate::generated::liveness as proto;
 use milena_quorum::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -61,6 +62,8 @@ pub(super) struct Board {
     ask: Ask,
     pub(super) lease: Arc<Lease>,
     pub(super) health: watch::Sender<Health>,
+    /// Number of the newest news in `health`.
+    told: AtomicU64,
     /// Changes when a beat should not wait for its time.
     pub(super) news: watch::Sender<u64>,
     pub(super) watched: watch::Sender<BTreeSet<NodeId>>,
@@ -75,6 +78,9 @@ struct State {
     sightings: BTreeMap<NodeId, (Duration, Sighting)>,
     /// Who may be granted a lease, should this node be the controller.
     leaseholders: BTreeMap<NodeId, Incarnation>,
+    /// What is told of the peers, and how often that has changed.
+    health: Health,
+    changes: u64,
 }
 
 /// The newest beat of a peer.
@@ -101,6 +107,8 @@ impl Board {
             heard: BTreeMap::new(),
             sightings: BTreeMap::new(),
             leaseholders: BTreeMap::new(),
+            health: Health::default(),
+            changes: 0,
         };
         Board {
             me,
@@ -109,6 +117,7 @@ impl Board {
             ask,
             lease: Arc::new(lease),
             health: watch::Sender::default(),
+            told: AtomicU64::new(0),
             news: watch::Sender::default(),
             watched: watch::Sender::default(),
             state: Mutex::new(state),
@@ -121,8 +130,8 @@ impl Board {
         let mut state = self.state();
         state.detector.watch(&peers, boottime());
         state.heard.retain(|node, _| peers.contains(node));
-        self.publish(&mut state);
         self.watched.send_if_modified(|watched| std::mem::replace(watched, peers.clone()) != peers);
+        self.publish(state);
     }
 
     /// Sets what is said, and says it at once.
@@ -196,7 +205,7 @@ impl Board {
         if state.heard.get(&from).is_none_or(is_newest) {
             state.heard.insert(from, heard);
         }
-        self.publish(&mut state);
+        self.publish(state);
     }
 
     /// The next beat for `to`.
@@ -239,15 +248,14 @@ impl Board {
     pub(super) fn saw(&self, node: NodeId, sign: Sign) {
         let mut state = self.state();
         state.detector.saw(node, sign, boottime());
-        self.publish(&mut state);
+        self.publish(state);
     }
 
     /// Time passes.
     pub(super) fn tick(&self) {
         let mut state = self.state();
         state.detector.tick(boottime());
-        self.publish(&mut state);
-        drop(state);
+        self.publish(state);
         self.renew_own_lease();
     }
 
@@ -287,9 +295,9 @@ impl Board {
         self.news.send_modify(|news| *news = news.wrapping_add(1));
     }
 
-    /// Tells of what has changed since the last call.
-    fn publish(&self, state: &mut State) {
-        let before = self.health.borrow().clone();
+    /// Tells of what has changed since the last call. Not under the lock: whoever looks at what was told may ask for
+    /// more, and would wait for the one who waits for the look to end.
+    fn publish(&self, mut state: MutexGuard<'_, State>) {
         let mut health = BTreeMap::new();
         for node in state.detector.watched() {
             let heard = state.heard.get(&node);
@@ -304,14 +312,26 @@ impl Board {
                 },
             );
         }
-        self.remember_deaths(state);
-        if *before != health {
-            for (node, now) in &health {
-                let was = before.get(node).map(|peer| peer.verdict).unwrap_or_default();
-                self.log(state, *node, was, now.verdict);
-            }
-            self.health.send_replace(Arc::new(health));
+        self.remember_deaths(&mut state);
+        if *state.health == health {
+            return;
         }
+        for (node, now) in &health {
+            let was = state.health.get(node).map(|peer| peer.verdict).unwrap_or_default();
+            self.log(&state, *node, was, now.verdict);
+        }
+        state.health = Arc::new(health);
+        state.changes += 1;
+        let (health, change) = (Arc::clone(&state.health), state.changes);
+        drop(state);
+        self.health.send_if_modified(|told| {
+            // Somebody else may have told of a later change meanwhile.
+            let is_newest = self.told.fetch_max(change, Ordering::AcqRel) < change;
+            if is_newest {
+                *told = health;
+            }
+            is_newest
+        });
     }
 
     /// Freezes where our logs end when a death is first noticed: all survivors choose by the same figures.
