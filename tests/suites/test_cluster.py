@@ -227,15 +227,15 @@ def test_a_coordinator_that_nobody_follows_names_nobody(cluster):
 @pytest.mark.skipif(APACHE, reason="Kafka keeps such a producer until its own time-out is over")
 def test_a_leader_that_lost_its_followers_sends_waiting_producers_away(cluster):
     """They would wait for the own time-out, 30 s by default, while others lead."""
-    old = cluster.coordinator("waiting")
-    cluster.create("waiting", assignment=[[old, *others(cluster, old)]])
+    old = cluster.coordinator("cut-off")
+    cluster.create("cut-off", assignment=[[old, *others(cluster, old)]])
     with Peer(cluster.brokers[old].address, patience=25) as peer:
         for broker in others(cluster, old):
             os.kill(cluster.brokers[broker].pid, signal.SIGSTOP)
         try:
             # Its lease still holds: the records are taken.
             began = time.monotonic()
-            produced = wire.produce_fields("waiting", batch(), acks=-1) | {"timeout_ms": 20_000}
+            produced = wire.produce_fields("cut-off", batch(), acks=-1) | {"timeout_ms": 20_000}
             answer = peer.ask("Produce", 9, **produced)["responses"][0]["partition_responses"][0]
             waited = time.monotonic() - began
         finally:
@@ -243,7 +243,7 @@ def test_a_leader_that_lost_its_followers_sends_waiting_producers_away(cluster):
                 os.kill(cluster.brokers[broker].pid, signal.SIGCONT)
     print(f"answered after {waited * 1e3:.0f} ms")
     assert answer["error_code"] == NOT_LEADER_OR_FOLLOWER and waited < 5
-    cluster.wait_whole("waiting", 60)
+    cluster.wait_whole("cut-off", 60)
 
 
 @pytest.mark.skipif(APACHE or os.geteuid() != 0, reason="network namespaces take root, and the drill starts Milena")
