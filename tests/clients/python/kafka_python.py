@@ -113,8 +113,12 @@ def member(bootstrap, topic, group):
                 say(committed=message.offset + 1, partition=message.partition)
 
 
+# It picks one bootstrap server at random, and if that one hangs, waits for it and no other until this time is over.
+IMPATIENT = {"bootstrap_timeout_ms": 5_000}
+
+
 def transactional(bootstrap, transactional_id):
-    settings = {"transactional_id": transactional_id, "transaction_timeout_ms": 10_000, "request_timeout_ms": 10_000}
+    settings = {"transactional_id": transactional_id, "transaction_timeout_ms": 10_000, "request_timeout_ms": 4_000, **IMPATIENT}
     producer = KafkaProducer(bootstrap_servers=bootstrap.split(","), **settings)
     producer.init_transactions()
     return producer
@@ -137,6 +141,7 @@ def transform(bootstrap, source, sink, group, transactional_id, abort_every):
         request_timeout_ms=10_000,
         session_timeout_ms=6_000,
         heartbeat_interval_ms=500,
+        **IMPATIENT,
     )
     producer = transactional(bootstrap, transactional_id)
     number = 0
