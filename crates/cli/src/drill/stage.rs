@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use milena_client::{Client, Topic};
+use milena_client::{Client, Error, Topic};
+use milena_wire::ErrorCode;
 
 use super::cut::Cut;
 use super::fault::{Aim, Fault};
@@ -63,7 +64,11 @@ pub async fn create_topic(
         assignment,
         configs: vec![("min.insync.replicas".into(), min_isr.into())],
     };
-    topics::create(client, &new, false).await?;
+    match topics::create(client, &new, false).await {
+        // The answer to an earlier attempt came too late: nobody else has topics of this name.
+        Err(Error::Refused { code: ErrorCode::TopicAlreadyExists, .. }) => {}
+        created => created?,
+    }
     match seen::wait_for_topic(client, name, plan.patience, seen::is_whole).await {
         true => Ok(()),
         false => Err(Failure::new(format!("the replicas of {name} never came into sync"))),
