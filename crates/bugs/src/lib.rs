@@ -36,6 +36,8 @@ bugs! {
     R4;
     /// An epoch in which nothing was written goes on to cover what follows (KAFKA-7897).
     R5;
+    /// A flush leaves the file of epochs to itself, and a torn one counts as empty (KAFKA-16541).
+    R6;
     /// Truncation to the log's end leaves later epochs in the cache (KAFKA-10706).
     R7;
     /// The follower forgets the epoch of its last record (KAFKA-15510).
@@ -58,6 +60,8 @@ bugs! {
     M2;
     /// Fenced brokers enter the ISR (KIP-841).
     M3;
+    /// A change of the ISR that was decided on old metadata takes effect (KAFKA-14140).
+    M4;
     /// A member of the ISR is not asked which process it is (KIP-903).
     M5;
     /// The high watermark moves below `min.insync.replicas` (KIP-966).

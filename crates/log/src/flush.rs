@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use milena_bugs::{Bug, is_on};
 use milena_records::Offset;
 
 use crate::error::Error;
@@ -107,7 +108,7 @@ impl Log {
         }
         let taken = Taken {
             names_changed: std::mem::take(&mut state.names_changed),
-            epochs_unsynced: std::mem::take(&mut state.epochs_unsynced),
+            epochs_unsynced: std::mem::take(&mut state.epochs_unsynced) && !is_on(Bug::R6),
             sealed: std::mem::take(&mut state.sealed),
         };
         Ok(FlushHandle {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use milena_bugs::{Bug, is_on};
 use milena_records::Offset;
 
 use crate::checkpoint;
@@ -208,6 +209,7 @@ fn read_epochs(storage: &Storage, dir: &Path) -> Option<EpochCache> {
     match checkpoint::read(&*storage.fs, &path) {
         Ok(Some(text)) => match epochs::decode(&text) {
             Ok(epochs) => return Some(epochs),
+            Err(_) if is_on(Bug::R6) => return Some(EpochCache::default()),
             Err(why) => {
                 tracing::warn!(path = %path.display(), why, "leader epochs are gathered from the log")
             }

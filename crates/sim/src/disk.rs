@@ -109,6 +109,9 @@ impl Log {
         let end = kept.clamp(self.durable, self.end().0).max(self.base);
         self.records.truncate((end - self.base) as usize);
         self.epochs = self.scanned_epochs();
+        if is_on(Bug::R6) {
+            self.epochs = without_newest(&self.epochs);
+        }
         self.durable = end;
         self.start = self.start.min(end);
         self.checkpoint = self.checkpoint.min(end);
@@ -141,6 +144,15 @@ impl Log {
     pub(crate) fn epoch_at(&self, offset: i64) -> Option<LeaderEpoch> {
         self.get(offset).map(|record| record.epoch)
     }
+}
+
+/// What a file that was not synced with its records may still say.
+fn without_newest(epochs: &EpochCache) -> EpochCache {
+    let mut older = EpochCache::default();
+    for entry in epochs.entries().split_last().map_or(&[][..], |(_, older)| older) {
+        older.assign(entry.epoch, entry.start_offset);
+    }
+    older
 }
 
 #[cfg(all(test, feature = "bugs"))]

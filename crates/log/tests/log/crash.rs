@@ -302,6 +302,40 @@ fn epochs_that_the_power_took_are_those_of_which_no_batch_is_left() {
     }
 }
 
+/// Records that a flush vouches for are not read again where a snapshot of producers survives as well: only the file
+/// tells their epochs.
+#[cfg(feature = "bugs")]
+#[test]
+fn epochs_that_are_not_synced_with_their_records_are_missed() {
+    use milena_bugs::{Bug, with};
+
+    let left = |bug| {
+        with(bug, || {
+            let rig = Rig::new(small());
+            let mut log = rig.create().unwrap();
+            // The last few are read again in any case, from the last entry of the index on.
+            for (epoch, batches) in [(1, 1), (4, 20)] {
+                log.assign_epoch(LeaderEpoch(epoch));
+                for _ in 0..batches {
+                    log.append(&[batch_in(epoch, log.log_end().0)], 0).unwrap();
+                }
+            }
+            log.take_snapshot(&[], log.log_end()).unwrap();
+            let recovery_point = log.flush().unwrap().0;
+            drop(log);
+            let snapshot = Path::new(DIR).join("00000000000000000021.snapshot");
+            rig.fs.open(&snapshot, Open::Existing).unwrap().sync().unwrap();
+            rig.fs.sync_dir(Path::new(DIR)).unwrap();
+            rig.fs.lose_power(|_, synced, _| synced);
+            let (log, _) = rig.open(&options(LastShutdown::Unclean, recovery_point)).unwrap();
+            assert_eq!(log.log_end(), Offset(21));
+            log.end_offset_for_epoch(LeaderEpoch(1)).map(|it| it.end_offset)
+        })
+    };
+    assert_eq!(left(None), Some(Offset(1)));
+    assert_ne!(left(Some(Bug::R6)), Some(Offset(1)));
+}
+
 fn batch_in(epoch: i32, offset: i64) -> StoredBatch {
     batch_of(offset, 1, 30, offset, epoch, Compression::None)
 }

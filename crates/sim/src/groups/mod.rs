@@ -204,6 +204,10 @@ impl World {
         let groups = self.groups.clone();
         let outcomes = self.leader().committed(now, groups, &entry, answer);
         self.take(outcomes, true);
+        for deposed in 0..self.offices.len() - 1 {
+            let outcomes = self.offices[deposed].passed_by(now, self.index);
+            self.take(outcomes, false);
+        }
     }
 
     /// One entry more for everybody.
@@ -217,9 +221,10 @@ impl World {
 
     /// Another voter leads: it has a beginning of what was proposed, and what was committed.
     fn fail_over(&mut self) {
-        let proposed: Vec<_> = self.leader().proposed.drain(..).collect();
-        let survive = self.random.below(proposed.len() + 1);
-        for entry in &proposed[..survive] {
+        let proposed = self.leader().proposed.len();
+        let survive = self.random.below(proposed + 1);
+        let survivors: Vec<_> = self.leader().proposed.drain(..survive).collect();
+        for entry in &survivors {
             self.apply(&entry.command);
         }
         let term = self.leader().term + 1;

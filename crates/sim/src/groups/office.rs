@@ -78,6 +78,21 @@ impl Office {
         }
     }
 
+    /// A successor's entry is committed where this one had proposed its own: nothing that concerns it, but with G1 it
+    /// takes its offsets for committed.
+    pub(super) fn passed_by(&mut self, now: Now, index: u64) -> Outcomes {
+        if !is_on(Bug::G1) {
+            return Vec::new();
+        }
+        let Some(entry) = self.proposed.pop_front() else { return Vec::new() };
+        let mut groups = self.groups.clone();
+        let answer = groups.apply(index, &entry.command, &mut Vec::new());
+        match answer {
+            Answer::Commits(_) => self.committed(now, groups, &entry, answer),
+            _ => Vec::new(),
+        }
+    }
+
     /// No quorum has answered: all that was proposed may or may not be committed.
     pub(super) fn time_out(&mut self, now: Now) -> Outcomes {
         let given_up: Vec<ProposalId> =
