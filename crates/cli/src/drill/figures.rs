@@ -6,8 +6,9 @@ use milena_check::{self as check, Event, History, Micros, Outcome};
 use milena_client::{Partition, Topic};
 use serde::Serialize;
 
-use super::load::{self, PRODUCER};
+use super::record;
 use super::stats::Spread;
+use super::writer::PRODUCER;
 
 /// Width of a bar in the plot, in microseconds.
 const BAR: Micros = 10_000;
@@ -49,7 +50,7 @@ pub fn partitions(
     server: &BTreeMap<i32, Micros>,
 ) -> Vec<PartitionSeen> {
     let seen = |partition: &Partition| {
-        let name = load::name(&topic.name, partition.index);
+        let name = record::name(&topic.name, partition.index);
         let windows = check::windows(history, &name, |producer| producer == PRODUCER);
         PartitionSeen {
             index: partition.index,

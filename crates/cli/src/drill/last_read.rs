@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use milena_check::{Driven, EndOffset, Event, Isolation};
 use milena_client::{Client, Consumer, OffsetSpec};
 
-use super::load::{self, Shape};
+use super::load::Shape;
+use super::reader;
+use super::record;
 use super::recorder::Recorder;
 use crate::admin::{TopicPartition, offsets};
 use crate::failure::{Failure, Outcome};
@@ -37,18 +39,18 @@ pub async fn last_read(client: &Client, shape: &Shape, recorder: &Recorder, pati
         recorder.record(Event::EndOffset(EndOffset { began, ended, partition, offset: *offset, isolation }));
     }
     let start = partitions.iter().map(|it| ((it.topic.clone(), it.partition), OffsetSpec::Earliest));
-    let mut consumer = Consumer::assign(client, load::reading(), start);
+    let mut consumer = Consumer::assign(client, reader::reading(), start);
     let mut left: BTreeMap<i32, i64> = ends.iter().map(|(it, end)| (it.partition, *end)).collect();
     while !left.is_empty() {
         if Instant::now() > deadline {
             return Err(Failure::new(format!("the end was not reached in partitions {:?}", left.keys())));
         }
-        load::poll(&mut consumer, LAST_READER, recorder).await?;
+        reader::poll(&mut consumer, LAST_READER, recorder).await?;
         let positions = consumer.positions();
         left.retain(|partition, end| {
             let at = positions.get(&(shape.topic.clone(), *partition)).copied().unwrap_or(-1);
             if at >= *end {
-                let partition = load::name(&shape.topic, *partition);
+                let partition = record::name(&shape.topic, *partition);
                 let (at, consumer, end) = (recorder.now(), LAST_READER, *end);
                 recorder.record(Event::Driven(Driven { at, consumer, partition, end }));
             }

@@ -1,5 +1,6 @@
 //! `milena drill`: does something bad to a cluster under load, and shows what its clients noticed.
 
+mod committer;
 mod cut;
 mod fault;
 mod figures;
@@ -8,8 +9,11 @@ mod harm;
 mod html;
 mod last_read;
 mod load;
+mod member;
 mod nodes;
 mod probe;
+mod reader;
+mod record;
 mod recorder;
 mod report;
 mod round;
@@ -17,6 +21,7 @@ mod seen;
 mod stage;
 mod stats;
 mod system;
+mod writer;
 
 use std::path::PathBuf;
 use std::time::Duration;

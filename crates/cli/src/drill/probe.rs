@@ -17,7 +17,7 @@ use milena_wire::{ErrorCode, Records};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::load;
+use super::record;
 use super::recorder::Recorder;
 
 /// Pause between two tries: short at first, longer when it is clear that this takes time.
@@ -171,7 +171,7 @@ impl Drop for Attempt<'_> {
             ended: probe.recorder.now(),
             producer: probe.producer,
             number: self.number,
-            partition: load::name(&probe.topic, probe.partition),
+            partition: record::name(&probe.topic, probe.partition),
             value: self.value,
             transaction: None,
             outcome,
@@ -180,7 +180,7 @@ impl Drop for Attempt<'_> {
 }
 
 fn request(topic: &str, partition: i32, value: u64) -> ProduceRequest {
-    let text = load::payload(value, 0);
+    let text = record::payload(value, 0);
     let now = crate::time::now_ms();
     let mut builder = BatchBuilder::new(Compression::None);
     builder.push(now, None, Some(text.as_bytes()), &[]);

@@ -9,13 +9,14 @@ use milena_client::Client;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
+use super::committer;
 use super::cut::Cut;
 use super::fault::{Aim, Fault};
 use super::figures::{self, Latency, PartitionSeen};
 use super::ground::Land;
 use super::harm::Harm;
 use super::last_read::last_read;
-use super::load::{self, Load, Shape};
+use super::load::{Load, Shape};
 use super::nodes::Nodes;
 use super::probe::{Probe, first_change};
 use super::recorder::Recorder;
@@ -156,7 +157,7 @@ pub async fn run(plan: &Plan, number: usize, field: &mut Field<'_>) -> Outcome<R
     poking.shutdown().await;
     load.stop(plan.patience).await;
     last_read(client, &shape, &recorder, plan.patience).await?;
-    let _ = load::fetch_committed(client, &topic, &recorder).await;
+    let _ = committer::fetch_committed(client, &topic, &recorder).await;
     let _ = topics::delete(client, std::slice::from_ref(&topic)).await;
 
     let (history, errors) = recorder.take();
