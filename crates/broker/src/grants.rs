@@ -2,7 +2,8 @@
 //!
 //! The first batch of a transaction in a partition makes the leader ask: for clients of Produce 12 and later the coordinator adds
 //! the partition to the transaction, for older ones it says whether they have. A request that asks nothing, which is
-//! every request outside of transactions and most within, is appended at once.
+//! every request outside of transactions and most within, is appended at once. Older clients may be spared the question
+//! (`transaction.partition.verification.enable`).
 
 use std::sync::Arc;
 
@@ -20,14 +21,21 @@ use crate::transactions::{Enlister, Enlistment, Support, Target};
 pub(crate) struct Grants {
     /// By the places of topic and partition in the request, ascending.
     by_place: Vec<((usize, usize), Result<Guard, ErrorCode>)>,
+    /// For what nothing was asked about.
+    otherwise: Option<Guard>,
 }
 
 impl Grants {
-    /// The guard to append a batch with; none if nothing was asked about it. An error is the answer for its partition.
+    /// Nothing is asked, and everything may be appended.
+    pub(crate) fn waived() -> Self {
+        Self { otherwise: Some(Guard::WAIVED), ..Self::default() }
+    }
+
+    /// The guard to append a batch with; none if nothing was asked about it, and nothing waived. An error is the answer for its partition.
     pub(crate) fn of(&self, topic: usize, partition: usize) -> Result<Option<Guard>, ErrorCode> {
         match self.by_place.binary_search_by_key(&(topic, partition), |(place, _)| *place) {
             Ok(at) => self.by_place[at].1.map(Some),
-            Err(_) => Ok(None),
+            Err(_) => Ok(self.otherwise),
         }
     }
 }
@@ -122,6 +130,6 @@ impl Question {
             }
             (asked.place, answer.map(|()| asked.guard))
         });
-        Grants { by_place: granted.collect() }
+        Grants { by_place: granted.collect(), otherwise: None }
     }
 }

@@ -43,7 +43,7 @@ use crate::room::Room;
 use crate::services::Services;
 use crate::settings::Settings;
 use crate::standstill::Standstill;
-use crate::transactions::{self, Desk, Enlister, Terms, TransactionCoordinator};
+use crate::transactions::{self, Desk, Enlister, Reattempts, Terms, TransactionCoordinator};
 use crate::view::View;
 
 /// Most bytes of one group's members, which travel in one command; half of what the Raft log takes, so that
@@ -235,7 +235,12 @@ impl Server {
         {
             peering.routes.add(transactions_service(identity, Arc::clone(&desk)));
         }
-        let enlister = Enlister::new(quorum.coordination.clone(), quorum.peers.clone(), Arc::clone(&desk));
+        let enlister = Enlister::new(
+            quorum.coordination.clone(),
+            quorum.peers.clone(),
+            Arc::clone(&desk),
+            Reattempts::of(&config),
+        );
         let terms = Terms {
             raft: quorum.coordination.clone(),
             transactions: coordinated.transactions,

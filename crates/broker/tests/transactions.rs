@@ -220,6 +220,23 @@ fn transactional_batches_need_a_transaction() {
 }
 
 #[test]
+fn older_clients_need_none_where_nobody_is_to_ask() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path(), &["transaction.partition.verification.enable=false"]);
+    let mut connection = broker.connect();
+    connection.create_topic("t", 1);
+    let producer = Producer::init(&mut connection);
+    let old = connection.call(&transactional(producer.batch(0, &["a"])), 11);
+    assert_eq!(outcome(&old), (ErrorCode::None, 0));
+    // A client that adds partitions by writing to them is refused as ever.
+    let stranger = Producer { id: ProducerId(producer.id.0 + 1), epoch: producer.epoch };
+    assert_eq!(
+        produce(&mut connection, &transactional(stranger.batch(0, &["a"]))).0,
+        ErrorCode::InvalidProducerIdMapping
+    );
+}
+
+#[test]
 fn an_open_transaction_is_still_open_after_a_restart() {
     let (dir, broker) = Broker::fresh();
     let mut connection = broker.connect();

@@ -24,6 +24,7 @@ use crate::grants::{self, Grants, Question};
 use crate::hosted::{Acks, Appended, Hosted, ProduceRefusal};
 use crate::partitions::{Partitions, TopicRef};
 use crate::services::Services;
+use crate::transactions::Support;
 
 /// The client id that may write to internal topics, as in Kafka.
 const ADMIN_CLIENT: &str = "__admin_client";
@@ -55,6 +56,9 @@ pub(crate) fn start(
     let partitions = &services.partitions;
     let question = match grants::transaction(&request) {
         Ok(None) => None,
+        Ok(Some(_)) if is_trusted(services, context.version) => {
+            return append(partitions, context, answer, request, &Grants::waived(), deadline);
+        }
         Ok(Some(producer)) => Question::of(partitions, &request, &producer, context.version),
         Err(code) => return answer_all(answer, request, code),
     };
@@ -66,6 +70,13 @@ pub(crate) fn start(
         let grants = question.ask(&enlister).await;
         append(&partitions, context, answer, request, &grants, deadline)
     }))
+}
+
+/// Whether transactional batches are appended without asking. Clients that add partitions by writing to them cannot be
+/// spared the question: it is what adds them.
+fn is_trusted(services: &Services, version: i16) -> bool {
+    Support::of_produce(version).verifies_only()
+        && !services.settings().transaction_partition_verification_enable()
 }
 
 /// The same answer for every partition.

@@ -27,7 +27,7 @@ use crate::error::{group_code, transaction_code};
 use crate::producer_ids::ProducerIds;
 
 /// Longest that a request waits for the markers of the previous transaction; afterwards the client is told to come
-/// back. A leader that asks for a producer waits no longer than this for its answer, twice.
+/// back. A leader that asks for a producer says itself how long, and waits no longer than twice this for its answer.
 const PARKED: Duration = Duration::from_millis(400);
 
 /// Longest for a command to be agreed on. A leader that is cut off would wait for ever, and its clients do not know.
@@ -93,6 +93,17 @@ impl TransactionCoordinator {
         producer: ProducerIdAndEpoch,
         partitions: Partitions,
     ) -> Result<(), ErrorCode> {
+        self.add_partitions_within(PARKED, transactional_id, producer, partitions).await
+    }
+
+    /// The same; the producer's previous transaction may take `patience` to end.
+    async fn add_partitions_within(
+        &self,
+        patience: Duration,
+        transactional_id: String,
+        producer: ProducerIdAndEpoch,
+        partitions: Partitions,
+    ) -> Result<(), ErrorCode> {
         let command = |now_ms, _| {
             Command::AddPartitions(AddPartitions {
                 transactional_id: transactional_id.clone(),
@@ -101,7 +112,7 @@ impl TransactionCoordinator {
                 partitions: partitions.clone(),
             })
         };
-        self.added(&transactional_id, command).await
+        self.added(patience, &transactional_id, command).await
     }
 
     /// AddOffsetsToTxn.
@@ -119,15 +130,16 @@ impl TransactionCoordinator {
                 group: group.clone(),
             })
         };
-        self.added(&transactional_id, command).await
+        self.added(PARKED, &transactional_id, command).await
     }
 
     async fn added(
         &self,
+        patience: Duration,
         transactional_id: &str,
         command: impl Fn(i64, Option<i64>) -> Command,
     ) -> Result<(), ErrorCode> {
-        match self.decide(transactional_id, FreshId::Never, command).await?.answer {
+        match self.decide_within(patience, transactional_id, FreshId::Never, command).await?.answer {
             Answer::Added(outcome) => outcome.map_err(transaction_code),
             _ => Err(ErrorCode::UnknownServerError),
         }
@@ -226,7 +238,10 @@ impl TransactionCoordinator {
             };
         }
         let partitions = named.into_iter().collect();
-        let outcome = self.add_partitions(request.transactional_id, producer, partitions).await;
+        let asked = request.patience_ms.map(|ms| Duration::from_millis(ms.into()));
+        let patience = asked.map_or(PARKED, |asked| asked.min(PARKED));
+        let outcome =
+            self.add_partitions_within(patience, request.transactional_id, producer, partitions).await;
         vec![outcome.err().unwrap_or(ErrorCode::None); count]
     }
 
@@ -284,7 +299,18 @@ impl TransactionCoordinator {
         fresh: FreshId,
         command: impl Fn(i64, Option<i64>) -> Command,
     ) -> Result<Decided, ErrorCode> {
-        let parked_until = Instant::now() + PARKED;
+        self.decide_within(PARKED, transactional_id, fresh, command).await
+    }
+
+    /// The same; the end of the previous transaction may take `patience`.
+    async fn decide_within(
+        &self,
+        patience: Duration,
+        transactional_id: &str,
+        fresh: FreshId,
+        command: impl Fn(i64, Option<i64>) -> Command,
+    ) -> Result<Decided, ErrorCode> {
+        let parked_until = Instant::now() + patience;
         loop {
             if !self.is_coordinator() {
                 return Err(ErrorCode::NotCoordinator);

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use milena_config::BrokerConfig;
 use milena_peer::Peers;
 use milena_peer::transactions::Transactional;
 use milena_peer::transactions::message::{EnlistRequest, EnlistResponse, EnlistedPartition, Partition};
@@ -20,6 +21,41 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const ATTEMPT: Duration = Duration::from_secs(1);
 /// Before a coordinator that did not answer is asked again.
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// How long a batch waits for its producer's transaction before it to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reattempts {
+    /// `add.partitions.to.txn.retry.backoff.ms`: before the coordinator is asked again.
+    pub(crate) pause: Duration,
+    /// `add.partitions.to.txn.retry.backoff.max.ms`, at most `request.timeout.ms`: for all attempts together.
+    pub(crate) longest: Duration,
+}
+
+impl Reattempts {
+    /// As the broker is configured.
+    pub(crate) fn of(config: &BrokerConfig) -> Self {
+        let longest = config.add_partitions_to_txn_retry_backoff_max_ms().min(config.request_timeout_ms());
+        let millis = |ms: i32| Duration::from_millis(ms.max(0) as u64);
+        Self { pause: millis(config.add_partitions_to_txn_retry_backoff_ms()), longest: millis(longest) }
+    }
+
+    /// Asks, which may take until the given moment, as long as the producer's transaction before has not ended. Older
+    /// clients never meet that: for them partitions are only looked up.
+    async fn run<F>(self, mut ask: impl FnMut(Instant) -> F) -> Vec<Result<(), ErrorCode>>
+    where
+        F: Future<Output = Vec<Result<(), ErrorCode>>>,
+    {
+        let until = Instant::now() + self.longest;
+        loop {
+            let answers = ask(until).await;
+            let is_concurrent = answers.contains(&Err(ErrorCode::ConcurrentTransactions));
+            if !is_concurrent || Instant::now() >= until {
+                return answers;
+            }
+            tokio::time::sleep(self.pause).await;
+        }
+    }
+}
 
 /// What the client behind a request understands, which decides what is asked and how a refusal is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,18 +134,28 @@ pub(crate) struct Enlister {
     raft: GroupHandle,
     peers: Option<Peers>,
     local: Arc<dyn Transactional>,
+    reattempts: Reattempts,
 }
 
 impl Enlister {
     /// Asks `local` while this broker leads `raft`, else its leader by way of `peers`.
-    pub(crate) fn new(raft: GroupHandle, peers: Option<Peers>, local: Arc<dyn Transactional>) -> Self {
-        Self { raft, peers, local }
+    pub(crate) fn new(
+        raft: GroupHandle,
+        peers: Option<Peers>,
+        local: Arc<dyn Transactional>,
+        reattempts: Reattempts,
+    ) -> Self {
+        Self { raft, peers, local, reattempts }
     }
 
     /// Adds the partitions to the transaction, or looks whether they belong to it. For each, in order, success or
-    /// the code for the producer. Takes at most three seconds.
+    /// the code for the producer. Takes at most three seconds, and as long as [`Reattempts`] allow.
     pub(crate) async fn enlist(&self, enlistment: &Enlistment) -> Vec<Result<(), ErrorCode>> {
-        let request = request(enlistment);
+        self.reattempts.run(|until| self.once(enlistment, until)).await
+    }
+
+    /// One answer of the coordinator, which may wait `until` then for the transaction before.
+    async fn once(&self, enlistment: &Enlistment, until: Instant) -> Vec<Result<(), ErrorCode>> {
         let count = enlistment.targets.len();
         let deadline = Instant::now() + PATIENCE;
         let mut leader = self.raft.leader();
@@ -120,7 +166,7 @@ impl Enlister {
             let Some(coordinator) = elected else { continue };
             let moved = leader.wait_for(|now| now.leader.is_some_and(|now| now != coordinator));
             let asked = tokio::select! {
-                answer = self.ask(coordinator, request.clone()) => answer,
+                answer = self.ask(coordinator, request(enlistment, until)) => answer,
                 Ok(_) = moved => continue,
             };
             match asked.filter(|answer| answer.codes.len() == count) {
@@ -164,7 +210,8 @@ pub(super) fn error_code(code: i32) -> ErrorCode {
     i16::try_from(code).ok().and_then(ErrorCode::from_code).unwrap_or(ErrorCode::UnknownServerError)
 }
 
-fn request(enlistment: &Enlistment) -> EnlistRequest {
+fn request(enlistment: &Enlistment, until: Instant) -> EnlistRequest {
+    let patience = until.saturating_duration_since(Instant::now());
     let partitions = enlistment.targets.iter().map(|target| EnlistedPartition {
         partition: Some(partition(target.topic_id, target.index)),
         topic: target.topic.to_string(),
@@ -175,6 +222,7 @@ fn request(enlistment: &Enlistment) -> EnlistRequest {
         producer_epoch: enlistment.producer_epoch.into(),
         verify_only: enlistment.support.verifies_only(),
         partitions: partitions.collect(),
+        patience_ms: Some(patience.as_millis().try_into().unwrap_or(u32::MAX)),
     }
 }
 
@@ -223,6 +271,28 @@ mod tests {
             ] {
                 assert_eq!(support.producer_code(code), expected, "{code:?} {support:?}");
             }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_waits_for_the_transaction_before_as_long_as_it_is_configured_to() {
+        let millis = Duration::from_millis;
+        let concurrent = vec![Err(ErrorCode::ConcurrentTransactions)];
+        // Pause, longest, when it is over; how often it is asked, how long that takes.
+        for (pause, longest, over, asked, took) in
+            [(20, 100, 50, 4, 60), (20, 100, 500, 6, 100), (30, 100, 500, 5, 120), (20, 0, 50, 1, 0)]
+        {
+            let reattempts = Reattempts { pause: millis(pause), longest: millis(longest) };
+            let (began, mut times) = (Instant::now(), 0);
+            let answers = reattempts.run(|until| {
+                assert_eq!(until - began, millis(longest));
+                times += 1;
+                let is_over = began.elapsed() >= millis(over);
+                std::future::ready(if is_over { vec![Ok(())] } else { concurrent.clone() })
+            });
+            let answers = answers.await;
+            assert_eq!(answers == concurrent, over > longest, "{pause} {longest} {over}");
+            assert_eq!((times, began.elapsed()), (asked, millis(took)), "{pause} {longest} {over}");
         }
     }
 

@@ -22,6 +22,6 @@ mod term;
 pub(crate) use completions::{Completions, Due};
 pub(crate) use coordinator::TransactionCoordinator;
 pub(crate) use desk::Desk;
-pub(crate) use enlister::{Enlister, Enlistment, Support, Target};
+pub(crate) use enlister::{Enlister, Enlistment, Reattempts, Support, Target};
 pub(crate) use proposals::{proposals, run};
 pub(crate) use term::Terms;

@@ -22,16 +22,16 @@ settings! { BrokerConfig part 5 TRANSACTIONS:
     transaction_abort_timed_out_transaction_cleanup_interval_ms: "transaction.abort.timed.out.transaction.cleanup.interval.ms", Int = 10_000, AtLeast(1), ReadOnly, Now;
     /// How often forgotten transactional ids are looked for.
     transaction_remove_expired_transaction_cleanup_interval_ms: "transaction.remove.expired.transaction.cleanup.interval.ms", Int = 3_600_000, AtLeast(1), ReadOnly, Now;
-    /// Have the coordinator confirm that a partition belongs to the transaction before it is written.
-    transaction_partition_verification_enable: "transaction.partition.verification.enable", Boolean = true, Any, ClusterWide, Later;
+    /// Have the coordinator confirm that a partition belongs to the transaction before it is written, for clients that add partitions themselves; others (Produce 12 and later) add them by writing, and are always confirmed.
+    transaction_partition_verification_enable: "transaction.partition.verification.enable", Boolean = true, Any, ClusterWide, Now;
     /// Let an outside coordinator decide transactions.
     transaction_two_phase_commit_enable: "transaction.two.phase.commit.enable", Boolean = false, Any, ReadOnly, Later;
     /// How long an idle producer id is remembered, with the sequence numbers that make retries safe.
     producer_id_expiration_ms: "producer.id.expiration.ms", Int = 86_400_000, AtLeast(1), ClusterWide, Now;
     /// How often forgotten producer ids are looked for.
     producer_id_expiration_check_interval_ms: "producer.id.expiration.check.interval.ms", Int = 600_000, AtLeast(1), ReadOnly, Accepted("looked for together with retention: log.retention.check.interval.ms");
-    /// Pause before a partition is added to a transaction again that still ends its last one.
-    add_partitions_to_txn_retry_backoff_ms: "add.partitions.to.txn.retry.backoff.ms", Int = 20, AtLeast(1), ReadOnly, Later;
-    /// Longest time spent on adding a partition to a transaction again.
-    add_partitions_to_txn_retry_backoff_max_ms: "add.partitions.to.txn.retry.backoff.max.ms", Int = 100, AtLeast(0), ReadOnly, Later;
+    /// Pause before a partition's leader adds it again to a transaction whose producer still ends its last one. The coordinator answers as soon as that is over, so the pause is rarely taken.
+    add_partitions_to_txn_retry_backoff_ms: "add.partitions.to.txn.retry.backoff.ms", Int = 20, AtLeast(1), ReadOnly, Now;
+    /// Longest that a batch waits at its leader for its producer's last transaction to end; afterwards the client is told to come again (CONCURRENT_TRANSACTIONS).
+    add_partitions_to_txn_retry_backoff_max_ms: "add.partitions.to.txn.retry.backoff.max.ms", Int = 100, AtLeast(0), ReadOnly, Now;
 }
