@@ -97,12 +97,29 @@ pub struct AbortedIndex {
 }
 
 impl AbortedIndex {
+    /// Aborted transactions that overlap `from..to`, by the offsets of their markers. `index_at` is
+    /// [`Log::aborted_index`]; the log need not be held from one call to the next.
+    ///
+    /// None is told twice: readers take each entry for a transaction of its own, and what is told twice outlives its
+    /// marker with some of them, and hides what its producer commits next.
+    pub fn search<E: From<Error>>(
+        from: Offset,
+        to: Offset,
+        mut index_at: impl FnMut(Offset) -> Result<Option<Self>, E>,
+    ) -> Result<Vec<AbortedTransaction>, E> {
+        let (mut found, mut at) = (Vec::new(), Some(from));
+        while let Some(next) = at {
+            at = match index_at(next)? {
+                Some(index) => index.collect(to, &mut found)?,
+                None => None,
+            };
+        }
+        Ok(found)
+    }
+
     /// Adds the transactions to `found` that begin before `to` and whose markers lie where the search stands or behind.
     /// Returns where to look on, if later markers may end further ones.
-    ///
-    /// No transaction is added twice in one search: readers take each entry for a transaction of its own, and what is
-    /// told twice outlives its marker with some of them, and hides what its producer commits next.
-    pub fn collect(&self, to: Offset, found: &mut Vec<AbortedTransaction>) -> Result<Option<Offset>, Error> {
+    fn collect(&self, to: Offset, found: &mut Vec<AbortedTransaction>) -> Result<Option<Offset>, Error> {
         let mut visit = |entry: &AbortedTransaction| {
             if entry.last_offset >= self.from && entry.first_offset < to {
                 found.push(*entry);
@@ -179,7 +196,7 @@ impl Log {
         self.segments[self.segment_of(from)..].iter().any(|segment| segment.aborted.len() > 0)
     }
 
-    /// One step of a search for aborted transactions whose markers lie at `from` or behind: the first index with entries,
+    /// One step of an [`AbortedIndex::search`] for transactions whose markers lie at `from` or behind: the first index with entries,
     /// of the segment of `from` or a later one.
     pub fn aborted_index(&self, from: Offset) -> Result<Option<AbortedIndex>, Error> {
         if from >= self.log_end {
@@ -198,14 +215,7 @@ impl Log {
 
     /// Aborted transactions that overlap `from..to`, by the offsets of their markers.
     pub fn aborted_transactions(&self, from: Offset, to: Offset) -> Result<Vec<AbortedTransaction>, Error> {
-        let (mut found, mut at) = (Vec::new(), Some(from));
-        while let Some(next) = at {
-            at = match self.aborted_index(next)? {
-                Some(index) => index.collect(to, &mut found)?,
-                None => None,
-            };
-        }
-        Ok(found)
+        AbortedIndex::search(from, to, |next| self.aborted_index(next))
     }
 }
 

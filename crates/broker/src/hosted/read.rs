@@ -1,7 +1,7 @@
 //! What clients read from a partition: batches, offsets by time, ends of epochs.
 
 use bytes::Bytes;
-use milena_log::{AbortedTransaction, ReadError, ReadPlan};
+use milena_log::{AbortedIndex, AbortedTransaction, ReadError, ReadPlan};
 use milena_partition::{EpochRefusal, Role};
 use milena_records::{LeaderEpoch, Offset};
 use milena_wire::ErrorCode;
@@ -158,14 +158,11 @@ impl Hosted {
     /// Aborted transactions that overlap `from..to`, by their first offset. The lock is held to find the index, not to
     /// read it.
     fn aborted(&self, from: Offset, to: Offset) -> Result<Vec<AbortedTransaction>, FetchRefusal> {
-        let (mut found, mut at) = (Vec::new(), Some(from));
-        while let Some(next) = at {
-            let index = self.with(|state| state.log.aborted_index(next)).ok_or(FetchRefusal::Closed)??;
-            at = match index {
-                Some(index) => index.collect(to, &mut found)?,
-                None => None,
-            };
-        }
+        let index_at = |next| {
+            let index = self.with(|state| state.log.aborted_index(next));
+            index.ok_or(FetchRefusal::Closed)?.map_err(FetchRefusal::from)
+        };
+        let mut found = AbortedIndex::search(from, to, index_at)?;
         found.sort_by_key(|transaction| transaction.first_offset);
         Ok(found)
     }

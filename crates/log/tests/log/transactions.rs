@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use milena_log::{AbortedTransaction, LastShutdown, Log, LogConfig, ReplayEvent, Storage};
+use milena_log::{AbortedIndex, AbortedTransaction, LastShutdown, Log, LogConfig, ReplayEvent, Storage};
 use milena_partition::Producers;
 use milena_records::{
     BatchBuilder, Compression, ControlRecord, LeaderEpoch, Offset, ProducerEpoch, ProducerId, StoredBatch,
@@ -238,15 +238,18 @@ fn an_aborted_transaction_is_told_once_though_the_log_grows_meanwhile() {
     owner.append(&[Written::Data { producer: 2, count: 1 }]);
     owner.append(&aborted);
     let end = owner.log().log_end();
-    let (mut found, mut at) = (Vec::new(), Some(Offset::ZERO));
-    for step in 0..4 {
-        let index = at.and_then(|next| owner.log().aborted_index(next).unwrap());
-        at = index.and_then(|index| index.collect(end, &mut found).unwrap());
-        owner.append(&aborted);
-        if step == 1 {
+    let mut steps = 0;
+    let index_at = |next| {
+        if (1..4).contains(&steps) {
+            owner.append(&aborted);
+        }
+        if steps == 2 {
             owner.take(Step::Roll);
         }
-    }
+        steps += 1;
+        owner.log().aborted_index(next)
+    };
+    let found = AbortedIndex::search(Offset::ZERO, end, index_at).unwrap();
     let markers: Vec<_> = found.iter().map(|it| it.last_offset.0).collect();
     assert_eq!(markers, [3]);
 }
