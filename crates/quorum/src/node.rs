@@ -90,9 +90,13 @@ impl Node {
         for group in groups {
             group.shutdown().await;
         }
-        let wal = self.inner.wal.clone();
-        // It joins the writer, which panics only where that was logged.
-        let _ = tokio::task::spawn_blocking(move || wal.close()).await;
+        let (wal, state) = (self.inner.wal.clone(), self.inner.state.clone());
+        let close = move || {
+            state.close();
+            wal.close();
+        };
+        // It joins the log's writer, which panics only where that was logged.
+        let _ = tokio::task::spawn_blocking(close).await;
     }
 }
 

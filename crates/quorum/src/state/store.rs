@@ -17,6 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 
 /// Key of the applied position in a group's tree.
 const APPLIED: &[u8] = b"a";
@@ -24,6 +25,8 @@ const APPLIED: &[u8] = b"a";
 const PAIR: u8 = b'p';
 /// Ties the database to the log beside it.
 const IDENTITY: &[u8] = b"log identity";
+/// How long a database that was just closed may stay held: sled's threads end in their own time.
+const LONGEST_HELD: Duration = Duration::from_secs(10);
 
 /// The database of all groups.
 ///
@@ -64,6 +67,7 @@ impl StateStore {
         identity: [u8; 16],
         cache_bytes: u64,
     ) -> Result<(Arc<StateStore>, Option<PathBuf>), OpenError> {
+        wait_until_free(dir)?;
         let open = || open_when_there_is_room(&*disk, dir, cache_bytes, identity);
         let (db, aside) = match open() {
             Ok(db) => (db, None),
@@ -77,6 +81,13 @@ impl StateStore {
             Opened { number: 0, db: Some(db), trees: BTreeMap::new(), has_failed: AtomicBool::new(false) };
         let dir = dir.to_owned();
         Ok((Arc::new(StateStore { disk, dir, identity, cache_bytes, opened: RwLock::new(opened) }), aside))
+    }
+
+    /// Lets the database go, however many still have this. Its groups are over by then.
+    pub(crate) fn close(&self) {
+        let mut opened = self.opened.write().unwrap();
+        opened.trees.clear();
+        opened.db = None;
     }
 
     /// The tree of a group, and its applied position.
@@ -227,9 +238,7 @@ impl GroupTree {
 #[cfg(test)]
 impl StateStore {
     pub(crate) fn lose_what_is_not_in(&self, copy: &Path) {
-        let mut opened = self.opened.write().unwrap();
-        opened.trees.clear();
-        opened.db = None;
+        self.close();
         std::fs::remove_dir_all(&self.dir).unwrap();
         std::fs::rename(copy, &self.dir).unwrap();
     }
@@ -251,6 +260,19 @@ fn over() -> io::Error {
 fn is_held(dir: &Path) -> bool {
     let file = std::fs::File::open(dir.join("db"));
     file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+/// One that somebody still has is not broken.
+fn wait_until_free(dir: &Path) -> Result<(), OpenError> {
+    let since = Instant::now();
+    while is_held(dir) {
+        if since.elapsed() > LONGEST_HELD {
+            let held = io::Error::new(io::ErrorKind::ResourceBusy, "somebody else has the database open");
+            return Err(OpenError::io("open", dir)(held));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 fn is_full(error: &io::Error) -> bool {
