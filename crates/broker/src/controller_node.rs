@@ -69,9 +69,7 @@ impl ControllerNode {
             peer_address: peering.desk.address.clone(),
         };
         register(&controller, &config, &meta.cluster_id, &own).await?;
-        data_dir
-            .mark_founded()
-            .map_err(|source| StartError::DataDir { dir: data_dir.root().to_path_buf(), source })?;
+        data_dir.mark_founded().map_err(StartError::data_dir(data_dir.root()))?;
         let settings = Arc::new(Settings::new(config.clone()));
         let following = follow_settings(Arc::clone(&settings), quorum.committed.clone(), id);
         let tasks =

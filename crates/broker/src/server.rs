@@ -94,6 +94,13 @@ pub enum StartError {
     Registration(String),
 }
 
+impl StartError {
+    /// What went wrong in `dir`.
+    pub(crate) fn data_dir(dir: &Path) -> impl FnOnce(milena_log::Error) -> Self {
+        move |source| Self::DataDir { dir: dir.to_path_buf(), source }
+    }
+}
+
 impl From<Explained> for StartError {
     fn from(error: Explained) -> Self {
         Self::Registration(error.message)
@@ -191,7 +198,7 @@ impl Server {
         data_dir
             .mark_running(epoch.0)
             .and_then(|()| data_dir.mark_founded())
-            .map_err(|source| StartError::DataDir { dir: data_dir.root().to_path_buf(), source })?;
+            .map_err(StartError::data_dir(data_dir.root()))?;
         let everywhere = Arc::new(AppliedEverywhere::default());
         if let Some(liveness) = &liveness {
             let tasks =
@@ -484,7 +491,7 @@ pub(crate) fn check_meta(
     cluster_id: Option<&str>,
 ) -> Result<Option<MetaProperties>, StartError> {
     let dir = data_dir.root().to_path_buf();
-    let meta = data_dir.meta().map_err(|source| StartError::DataDir { dir: dir.clone(), source })?;
+    let meta = data_dir.meta().map_err(StartError::data_dir(&dir))?;
     let Some(meta) = meta else { return Ok(None) };
     if data_dir.last_shutdown() != LastShutdown::Clean {
         info!(after = ?data_dir.last_shutdown(), "the last run did not end cleanly; logs are checked");

@@ -115,17 +115,14 @@ impl Applier {
         let image = self.view.image();
         let lives = lives(&image);
         for key in waiting {
-            let Some(topic) = image.topic_by_id(key.topic) else { continue };
-            let Some(after) = topic.partition(key.index) else { continue };
-            let (name, after) = (Arc::clone(&topic.name), Arc::clone(after));
-            let (topic, index) = (key.topic, key.index);
-            self.apply_partition(
-                &image,
-                &lives,
-                &PartitionChanged { name, topic, index, before: None, after },
-            );
-            if self.partitions.get(topic, index).is_some() {
-                info!(topic = %image.topic_by_id(topic).map_or("", |it| &it.name), partition = index, "partition is online: there is room again");
+            let PartitionKey { topic: id, index } = key;
+            let Some(topic) = image.topic_by_id(id) else { continue };
+            let Some(after) = topic.partition(index).cloned() else { continue };
+            let name = Arc::clone(&topic.name);
+            let change = PartitionChanged { name, topic: id, index, before: None, after };
+            self.apply_partition(&image, &lives, &change);
+            if self.partitions.get(id, index).is_some() {
+                info!(topic = %change.name, partition = index, "partition is online: there is room again");
             }
         }
     }

@@ -155,6 +155,14 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(600);
 
+    /// One that waits for the transaction of `a`.
+    async fn waiter(completions: &Completions) -> tokio::task::JoinHandle<()> {
+        let completions = completions.clone();
+        let waiting = tokio::spawn(async move { completions.wait("a", LONG, || true).await });
+        tokio::task::yield_now().await;
+        waiting
+    }
+
     #[tokio::test]
     async fn what_is_due_is_taken_once() {
         let due = Due::default();
@@ -171,11 +179,7 @@ mod tests {
     #[tokio::test]
     async fn waiters_are_woken_by_completion_and_leave_nothing_behind() {
         let completions = Completions::default();
-        let waiting = tokio::spawn({
-            let completions = completions.clone();
-            async move { completions.wait("a", LONG, || true).await }
-        });
-        tokio::task::yield_now().await;
+        let waiting = waiter(&completions).await;
         assert_eq!(completions.0.lock().unwrap().requests.len(), 1);
         completions.completed("a");
         waiting.await.unwrap();
@@ -188,11 +192,7 @@ mod tests {
     #[tokio::test]
     async fn a_completion_that_is_proposed_is_not_waited_for() {
         let completions = Completions::default();
-        let waiting = tokio::spawn({
-            let completions = completions.clone();
-            async move { completions.wait("a", LONG, || true).await }
-        });
-        tokio::task::yield_now().await;
+        let waiting = waiter(&completions).await;
         let proposed = completions.proposed("a");
         waiting.await.unwrap();
         assert!(completions.is_proposed("a") && !completions.is_proposed("b"));

@@ -190,14 +190,10 @@ impl Worker {
 
     fn work(&mut self) -> io::Result<()> {
         let mut next = None;
-        loop {
-            let job = match next.take() {
-                Some(job) => job,
-                None => match self.wait()? {
-                    Some(job) => job,
-                    None => break,
-                },
-            };
+        while let Some(job) = match next.take() {
+            None => self.wait()?,
+            next => next,
+        } {
             match job {
                 Job::Store(batch, room) => next = self.store(batch, room)?,
                 Job::Snapshot(done) => {
