@@ -99,15 +99,22 @@ def latest(messages):
     return found
 
 
-def cleaned_to(broker, topic):
-    """What Kafka's checkpoint says, in Kafka's format: version, number of lines, topic, partition, offset."""
-    path = broker.data / "cleaner-offset-checkpoint"
+def checkpointed(broker, topic, name):
+    """What a checkpoint says, in Kafka's format: version, number of lines, topic, partition, offset."""
+    path = broker.data / f"{name}-checkpoint"
     if not path.exists():
         return 0
     version, count, *lines = path.read_text().splitlines()
     assert (version, int(count)) == ("0", len(lines))
     offsets = {tuple(line.split(" ")[:2]): int(line.split(" ")[2]) for line in lines}
     return offsets.get((topic, "0"), 0)
+
+
+def cleaned_to(broker, topic):
+    offset = checkpointed(broker, topic, "cleaner-offset")
+    # Above the recovery point a gap means, after a loss of power, that batches are lost.
+    assert checkpointed(broker, topic, "recovery-point-offset") >= offset
+    return offset
 
 
 def until(condition, what="a condition"):

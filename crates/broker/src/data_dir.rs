@@ -192,9 +192,8 @@ impl DataDir {
         let mut found = self.found.lock().unwrap();
         let exists = found.partitions.remove(&name);
         let at = |offsets: &mut HashMap<Name, Offset>| offsets.remove(&name).unwrap_or(Offset::ZERO);
-        let cleaned_to = at(&mut found.cleaned);
         let options = OpenOptions {
-            compacted: config.compacts() || cleaned_to > Offset::ZERO,
+            cleaned_to: at(&mut found.cleaned),
             recovery_point: at(&mut found.recovery_points),
             log_start: at(&mut found.log_starts),
             damage: if on_damage == OnDamage::Cut { DamagePolicy::CutThere } else { DamagePolicy::Refuse },
@@ -205,8 +204,7 @@ impl DataDir {
         let config = Arc::new(log_config(config));
         if let Some(path) = exists {
             match self.open_log(&path, config.clone(), &options, high_watermark) {
-                Ok(mut opened) => {
-                    opened.log.restore_cleaned_to(cleaned_to);
+                Ok(opened) => {
                     if opened.log.topic_id() == TopicId(id.0) {
                         return Ok(opened);
                     }

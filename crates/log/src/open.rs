@@ -39,8 +39,8 @@ pub struct OpenOptions {
     /// process alone, where only the very last write can be torn; and that are verified below the recovery
     /// point, too. An owner of very many partitions lowers it to bound the time of a restart.
     pub verify_tail_bytes: u64,
-    /// Whether the log has ever been compacted, or nobody knows: offsets may be missing between its segments.
-    pub compacted: bool,
+    /// Offset below which it has been compacted, from the checkpoint; 0 if never.
+    pub cleaned_to: Offset,
     /// The wall clock.
     pub now_ms: i64,
 }
@@ -54,7 +54,7 @@ impl OpenOptions {
             log_start: Offset::ZERO,
             damage: DamagePolicy::Refuse,
             verify_tail_bytes: 16 << 20,
-            compacted: true,
+            cleaned_to: Offset::ZERO,
             now_ms,
         }
     }

@@ -263,6 +263,7 @@ impl Recovery<'_> {
         while self.log.segments.len() > cut.at + 1 {
             self.remove_segment(self.log.segments.len() - 1)?;
         }
+        self.log.sync_segments_before(cut.at)?;
         let (storage, dir) = (Arc::clone(&self.log.storage), self.log.dir.clone());
         let place = Place { storage: &storage, dir: &dir };
         let segment = &mut self.log.segments[cut.at];
@@ -285,13 +286,13 @@ impl Recovery<'_> {
     }
 
     /// Whether the batches missing before segment `at` were lost with the power: a segment begins where the one before
-    /// it ends, and compaction, which leaves gaps, keeps the last batch before the active segment and takes no other
-    /// that was not flushed. So the name of a segment proves nothing of what lay before it.
+    /// it ends, and compaction, which leaves gaps, keeps to what the recovery point's checkpoint covers. So the name of a
+    /// segment proves nothing of what lay before it.
     fn lost_before(&self, at: usize) -> bool {
-        let segment = &self.log.segments[at];
-        let undurable = segment.base_offset > self.options.recovery_point;
+        // Kafka's cleaner heeds no recovery point; the checkpoint that says how far it got follows at once.
+        let whole_from = self.options.recovery_point.max(self.options.cleaned_to);
         let is_unclean = self.options.shutdown == LastShutdown::Unclean;
-        at > 0 && is_unclean && undurable && (segment.size == 0 || !self.options.compacted)
+        at > 0 && is_unclean && self.log.segments[at].base_offset > whole_from
     }
 
     /// Ends the log at `end`, where batches are missing before segment `at`. Those that follow are never cut off
@@ -372,6 +373,7 @@ impl Recovery<'_> {
         if log.log_start > Offset::ZERO {
             log.epochs_changed |= log.epochs.truncate_from_start(log.log_start);
         }
+        log.restore_cleaned_to(options.cleaned_to);
         log.save_epochs(Durability::Later)?;
         Ok((self.log, self.report))
     }

@@ -5,6 +5,7 @@ use milena_records::Offset;
 use crate::checkpoint::Durability;
 use crate::error::Error;
 use crate::log::Log;
+use crate::names::LOG;
 use crate::scan::Batches;
 use crate::segment::{Place, Segment};
 
@@ -84,6 +85,7 @@ impl Log {
         }
         // Durable before the cut: a segment that came back would lie behind a hole.
         self.storage.fs.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))?;
+        self.sync_segments_before(keep)?;
         self.cut_active(offset)?;
         while let Some(at) = self.snapshots.iter().position(|snapshot| *snapshot > self.log_end) {
             self.remove_snapshot(at)?;
@@ -122,6 +124,18 @@ impl Log {
         segment.rescan(place, position, self.config.index_interval_bytes)?;
         segment.load_first_timestamp(place)?;
         self.log_end = end;
+        Ok(())
+    }
+
+    /// Syncs the segments before segment `at` that a flush has not reached yet, as `at` itself is about to be: batches that
+    /// survive a power failure must not lie behind others that do not.
+    pub(crate) fn sync_segments_before(&self, at: usize) -> Result<(), Error> {
+        let place = self.place();
+        let undurable = self.segment_of(self.recovery_point());
+        for segment in self.segments.get(undurable..at).unwrap_or_default() {
+            let path = place.path(segment.base_offset, LOG);
+            segment.log_file(place)?.sync().map_err(Error::io("sync", &path))?;
+        }
         Ok(())
     }
 

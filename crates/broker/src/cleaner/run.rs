@@ -20,6 +20,8 @@ impl LogCleaner {
         if let Some(flush) = hosted.flush_up_to(candidate.range.end) {
             flush?.run()?;
         }
+        // On disk before the first gap is: above the recovery point a gap means that the power took batches.
+        self.data_dir.try_checkpoint(&self.partitions.all())?;
         let begun = hosted.begin_cleaning(candidate.range, options);
         let Some(mut cleaning) = begun.transpose()? else { return Ok(false) };
         let end = match self.pass(hosted, &mut cleaning) {

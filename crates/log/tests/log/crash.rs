@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use milena_log::fs::{Fault, FileSystem, Open};
-use milena_log::{Damage, DamagePolicy, Error, LastShutdown, Log, LogDir, OpenOptions};
+use milena_log::{Damage, DamagePolicy, Error, LastShutdown, Log, LogConfig, LogDir, OpenOptions};
 use milena_records::{Compression, LeaderEpoch, Offset, StoredBatch};
 
 use crate::support::*;
@@ -259,17 +259,38 @@ fn name_of_an_empty_segment_does_not_vouch_for_batches_that_the_power_took() {
 }
 
 #[test]
-fn batches_behind_lost_ones_are_cut_off_only_when_asked_and_kept_where_compaction_may_have_left_the_gap() {
-    let open = |compacted, damage| {
+fn batches_behind_lost_ones_are_cut_off_only_when_asked_and_kept_where_compaction_has_left_the_gap() {
+    let open = |recovery_point, cleaned_to, damage| {
         let rig = second_segment_outlives_the_first(1, 2);
-        let options = OpenOptions { compacted, damage, ..options(LastShutdown::Unclean, 2) };
+        let cleaned_to = Offset(cleaned_to);
+        let options = OpenOptions { cleaned_to, damage, ..options(LastShutdown::Unclean, recovery_point) };
         rig.open(&options).map(|(log, _)| (log.log_end(), extents(&content(&log, 500)).len()))
     };
-    assert_eq!(open(true, DamagePolicy::Refuse).unwrap(), (Offset(10), 3));
-    assert_eq!(open(false, DamagePolicy::CutThere).unwrap(), (Offset(2), 1));
-    let refused = open(false, DamagePolicy::Refuse).unwrap_err();
-    let gap = Damage::Gap { from: Offset(2), to: Offset(6) };
-    assert!(matches!(refused, Error::Damaged { damage, .. } if damage == gap));
+    for (recovery_point, cleaned_to) in [(2, 6), (6, 0), (6, 2)] {
+        assert_eq!(open(recovery_point, cleaned_to, DamagePolicy::Refuse).unwrap(), (Offset(10), 3));
+    }
+    for cleaned_to in [0, 2, 5] {
+        assert_eq!(open(2, cleaned_to, DamagePolicy::CutThere).unwrap(), (Offset(2), 1));
+        let refused = open(2, cleaned_to, DamagePolicy::Refuse).unwrap_err();
+        let gap = Damage::Gap { from: Offset(2), to: Offset(6) };
+        assert!(matches!(refused, Error::Damaged { damage, .. } if damage == gap));
+    }
+}
+
+#[test]
+fn what_a_truncation_makes_durable_never_outlives_what_lies_before_it() {
+    let rig = Rig::new(LogConfig { segment_bytes: 250, ..small() });
+    let mut log = rig.create().unwrap();
+    for offset in 0..9 {
+        log.append(&[batch(offset, 1, 30, offset)], 0).unwrap();
+    }
+    assert!(log.segment_count() > 2);
+    log.truncate_to(Offset(8)).unwrap();
+    drop(log);
+    rig.fs.lose_power(|_, synced, _| synced);
+    let (log, report) = rig.open(&options(LastShutdown::Unclean, 0)).unwrap();
+    assert_eq!((log.log_end(), report.torn_tail), (Offset(8), None));
+    assert_eq!(extents(&content(&log, 500)).len(), 8);
 }
 
 #[test]
