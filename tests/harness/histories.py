@@ -12,10 +12,8 @@ from harness.programs import Program
 
 PARTITIONS = 3
 # kafka-python 3.0.12 forgets a request when the coordinator refuses the connection, and its commit then waits for ever: what says
-# nothing for so many seconds is killed and started again, as its operator would. confluent-kafka's loop stood still once with its
-# coordinators' broker stopped: it had added its offsets to the transaction at the new coordinator, and sent nothing more for as long
-# as the broker was stopped. Why is not known; what it has done is judged all the same.
-WATCHDOG = {"kafka-python": 20, "confluent-kafka": 60}
+# nothing for so many seconds is killed and started again, as its operator would.
+WATCHDOG = {"kafka-python": 20}
 
 
 def program(cluster, driver, name, *words):

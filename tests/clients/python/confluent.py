@@ -138,6 +138,8 @@ def transactional(bootstrap, transactional_id):
             "transactional.id": transactional_id,
             "transaction.timeout.ms": 10_000,
             "socket.timeout.ms": 10_000,
+            # Or sending offsets waits without bound for a coordinator that is gone (docs/delivery.md).
+            "connections.max.idle.ms": 3_000,
             "linger.ms": 0,
         }
     )

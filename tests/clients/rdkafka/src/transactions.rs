@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use serde_json::json;
 
@@ -16,12 +16,17 @@ use crate::{say, Outcome};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn producer(bootstrap: &str, id: &str) -> KafkaResult<BaseProducer> {
-    let producer: BaseProducer = ClientConfig::new()
+/// An abort waits until the delivery reports of what it throws away are fetched. With `BaseProducer` nobody does meanwhile.
+type TransactionalProducer = ThreadedProducer<DefaultProducerContext>;
+
+fn producer(bootstrap: &str, id: &str) -> KafkaResult<TransactionalProducer> {
+    let producer: TransactionalProducer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("transactional.id", id)
         .set("transaction.timeout.ms", "10000")
         .set("socket.timeout.ms", "10000")
+        // Or sending offsets waits without bound for a coordinator that is gone (docs/delivery.md).
+        .set("connections.max.idle.ms", "3000")
         .set("linger.ms", "0")
         .create()?;
     patiently(|| producer.init_transactions(PATIENCE))?;
@@ -43,11 +48,9 @@ fn abortable(failure: &KafkaError) -> bool {
     matches!(failure, KafkaError::Transaction(error) if error.txn_requires_abort())
 }
 
-fn write(producer: &BaseProducer, topic: &str, partition: i32, value: &[u8]) -> KafkaResult<()> {
+fn write(producer: &TransactionalProducer, topic: &str, partition: i32, value: &[u8]) -> KafkaResult<()> {
     let record = BaseRecord::<(), [u8]>::to(topic).partition(partition).payload(value);
-    let sent = producer.send(record).map_err(|(error, _)| error);
-    producer.poll(Duration::ZERO);
-    sent
+    producer.send(record).map_err(|(error, _)| error)
 }
 
 pub fn transform(
