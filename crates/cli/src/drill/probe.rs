@@ -3,6 +3,7 @@
 //! Kafka's clients wait 100 ms between two tries, which would hide a fast failover. A probe asks a broker directly
 //! every few milliseconds, over a connection of its own that was opened before the fault.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use milena_wire::incremental_alter_configs::{
 };
 use milena_wire::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use milena_wire::{ErrorCode, Records};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -37,12 +39,16 @@ const PRODUCE_BY_NAME: i16 = 12;
 /// The kind of a topic among resources.
 const TOPIC: i8 = 2;
 
-/// A connection to one broker, to try one partition on.
+/// Partitions that one probe tries: so many that a thousand need few connections, so few that one partition which is
+/// away for long keeps few others from being told apart.
+pub const PARTITIONS: usize = 50;
+
+/// A connection to one broker, to try some partitions of a topic on.
 pub struct Probe {
     client: Client,
     broker: i32,
     topic: String,
-    partition: i32,
+    partitions: Vec<i32>,
     /// Its number among the producers of the history.
     producer: u32,
     recorder: Arc<Recorder>,
@@ -66,32 +72,34 @@ impl Probe {
     pub async fn open(
         bootstrap: &[String],
         broker: i32,
-        (topic, partition): (&str, i32),
+        topic: &str,
+        partitions: &[i32],
         producer: u32,
         recorder: &Arc<Recorder>,
         patience: Duration,
     ) -> Result<Self, Error> {
         let client = Client::connect(bootstrap, options(patience)).await?;
         client.versions(Target::Broker(broker)).await?;
-        Ok(Self { client, broker, topic: topic.into(), partition, producer, recorder: recorder.clone() })
+        let (topic, partitions) = (topic.into(), partitions.to_vec());
+        Ok(Self { client, broker, topic, partitions, producer, recorder: recorder.clone() })
     }
 
-    /// The partition that it tries.
-    pub fn partition(&self) -> i32 {
-        self.partition
-    }
-
-    /// Tries until the broker acknowledges a record; returns when.
-    pub async fn first_ack(self) -> Micros {
+    /// Tries until the broker has acknowledged a record of every partition; says when each was.
+    pub async fn first_acks(mut self, found: mpsc::Sender<(i32, Micros)>) {
         let began = Instant::now();
         for number in 1.. {
-            if let Some(at) = self.attempt(number).await {
-                return at;
+            let acked = self.attempt(number).await;
+            self.partitions.retain(|it| !acked.iter().any(|(partition, _)| partition == it));
+            for ack in acked {
+                // Nobody waits any more.
+                let Ok(()) = found.send(ack).await else { return };
+            }
+            if self.partitions.is_empty() {
+                return;
             }
             let pause = PAUSES.iter().find(|(until, _)| began.elapsed() < *until).map(|(_, pause)| *pause);
             sleep(pause.unwrap_or(TRY)).await;
         }
-        unreachable!("there are more numbers than tries")
     }
 
     /// Sends to a broker that may be deposed without knowing it, without waiting for answers in between, until it is
@@ -108,47 +116,74 @@ impl Probe {
         }
     }
 
-    /// One record, without a second try. Returns when it was acknowledged.
-    async fn attempt(&self, number: u64) -> Option<Micros> {
-        let value = u64::from(self.producer) << 48 | (self.partition as u64) << 40 | number;
-        let mut sent = Attempt {
-            probe: self,
-            began: self.recorder.now(),
-            number,
-            value,
-            outcome: Some(Outcome::Unknown { why: "given up".into() }),
-        };
-        let request = request(&self.topic, self.partition, value);
-        let answer = self.client.send_once(Target::Broker(self.broker), request, PRODUCE_BY_NAME).await;
+    /// A record to each partition, without a second try. Returns which were acknowledged, and when.
+    async fn attempt(&self, number: u64) -> Vec<(i32, Micros)> {
+        let mut sent = Attempt { probe: self, began: self.recorder.now(), number, outcomes: BTreeMap::new() };
+        let given_up = || Outcome::Unknown { why: "given up".into() };
+        sent.outcomes.extend(self.partitions.iter().map(|it| (*it, given_up())));
+        let answer =
+            self.client.send_once(Target::Broker(self.broker), self.request(number), PRODUCE_BY_NAME).await;
         let ended = self.recorder.now();
-        let answer = answer.map(|it| {
-            let topic = it.responses.into_iter().next();
-            topic.and_then(|it| it.partition_responses.into_iter().next())
-        });
-        let (outcome, error) = match answer {
-            Ok(Some(it)) if it.error_code == 0 => {
-                let (offset, broker) = (Some(it.base_offset), Some(self.broker));
-                (Some(Outcome::Acked { offset, broker }), None)
-            }
-            Ok(Some(it)) => {
-                let code = ErrorCode::from_code(it.error_code).unwrap_or(ErrorCode::UnknownServerError);
-                let why = code.name().into();
-                match code {
-                    // Refused before anything was written; other codes may come after that.
-                    ErrorCode::NotEnoughReplicas => (Some(Outcome::Refused { code: why }), Some(code.name())),
-                    _ => (Some(Outcome::Unknown { why }), Some(code.name())),
+        let mut acked = Vec::new();
+        match answer {
+            Ok(answer) => {
+                for it in answer.responses.iter().flat_map(|topic| &topic.partition_responses) {
+                    let (outcome, error) = self.outcome(it.error_code, it.base_offset);
+                    sent.outcomes.insert(it.index, outcome);
+                    match error {
+                        None => acked.push((it.index, ended)),
+                        Some(error) => self.recorder.errors("probe", error, 1),
+                    }
                 }
             }
-            Ok(None) => (Some(Outcome::Unknown { why: "an empty answer".into() }), Some("empty")),
             // Nothing left this process.
-            Err(Error::Unreachable { .. }) => (None, Some("unreachable")),
-            Err(error) => (Some(Outcome::Unknown { why: error.name().into() }), Some(error.name())),
-        };
-        sent.outcome = outcome;
-        if let Some(error) = error {
-            self.recorder.errors("probe", error, 1);
+            Err(error @ Error::Unreachable { .. }) => {
+                sent.outcomes.clear();
+                self.recorder.errors("probe", error.name(), 1);
+            }
+            Err(error) => {
+                let unknown = || Outcome::Unknown { why: error.name().into() };
+                sent.outcomes.values_mut().for_each(|it| *it = unknown());
+                self.recorder.errors("probe", error.name(), 1);
+            }
         }
-        error.is_none().then_some(ended)
+        acked
+    }
+
+    /// What an answer means for one record, and the error's name if it is one.
+    fn outcome(&self, code: i16, offset: i64) -> (Outcome, Option<&'static str>) {
+        if code == 0 {
+            return (Outcome::Acked { offset: Some(offset), broker: Some(self.broker) }, None);
+        }
+        let code = ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError);
+        let why = code.name().into();
+        match code {
+            // Refused before anything was written; other codes may come after that.
+            ErrorCode::NotEnoughReplicas => (Outcome::Refused { code: why }, Some(code.name())),
+            _ => (Outcome::Unknown { why }, Some(code.name())),
+        }
+    }
+
+    fn request(&self, number: u64) -> ProduceRequest {
+        let now = crate::time::now_ms();
+        let records = |partition: i32| -> Records {
+            let text = record::payload(record::value(self.producer, partition, number), 0);
+            let mut builder = BatchBuilder::new(Compression::None);
+            builder.push(now, None, Some(text.as_bytes()), &[]);
+            let built = builder.build();
+            vec![bytes::Bytes::copy_from_slice(&built.header_bytes), built.body].into()
+        };
+        let data = |it: &i32| PartitionProduceData { index: *it, records: Some(records(*it)) };
+        ProduceRequest {
+            transactional_id: None,
+            acks: -1,
+            timeout_ms: TRY.as_millis() as i32,
+            topic_data: vec![TopicProduceData {
+                name: self.topic.as_str().into(),
+                partition_data: self.partitions.iter().map(data).collect(),
+                ..Default::default()
+            }],
+        }
     }
 }
 
@@ -157,44 +192,25 @@ struct Attempt<'a> {
     probe: &'a Probe,
     began: Micros,
     number: u64,
-    value: u64,
-    /// None if nothing was sent.
-    outcome: Option<Outcome>,
+    /// By partition; those to which nothing was sent are not there.
+    outcomes: BTreeMap<i32, Outcome>,
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        let Some(outcome) = self.outcome.take() else { return };
         let probe = self.probe;
-        probe.recorder.record(Event::Send(Send {
-            began: self.began,
-            ended: probe.recorder.now(),
-            producer: probe.producer,
-            number: self.number,
-            partition: record::name(&probe.topic, probe.partition),
-            value: self.value,
-            transaction: None,
-            outcome,
-        }));
-    }
-}
-
-fn request(topic: &str, partition: i32, value: u64) -> ProduceRequest {
-    let text = record::payload(value, 0);
-    let now = crate::time::now_ms();
-    let mut builder = BatchBuilder::new(Compression::None);
-    builder.push(now, None, Some(text.as_bytes()), &[]);
-    let built = builder.build();
-    let records: Records = vec![bytes::Bytes::copy_from_slice(&built.header_bytes), built.body].into();
-    ProduceRequest {
-        transactional_id: None,
-        acks: -1,
-        timeout_ms: TRY.as_millis() as i32,
-        topic_data: vec![TopicProduceData {
-            name: topic.into(),
-            partition_data: vec![PartitionProduceData { index: partition, records: Some(records) }],
-            ..Default::default()
-        }],
+        for (partition, outcome) in std::mem::take(&mut self.outcomes) {
+            probe.recorder.record(Event::Send(Send {
+                began: self.began,
+                ended: probe.recorder.now(),
+                producer: probe.producer,
+                number: self.number,
+                partition: record::name(&probe.topic, partition),
+                value: record::value(probe.producer, partition, self.number),
+                transaction: None,
+                outcome,
+            }));
+        }
     }
 }
 

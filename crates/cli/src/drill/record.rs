@@ -1,5 +1,11 @@
 //! What the load's records carry, and how the history names things.
 
+/// The value of a record, unlike that of any other of the round: 18 bits of producer, 14 of partition, 32 of number.
+pub fn value(producer: u32, partition: i32, number: u64) -> u64 {
+    debug_assert!(producer < 1 << 18 && (0..1 << 14).contains(&partition) && number < 1 << 32);
+    u64::from(producer) << 46 | (partition as u64) << 32 | number
+}
+
 /// The value that a record carries, as text with a tail that makes it as long as it shall be.
 pub fn payload(value: u64, size: usize) -> String {
     let text = format!("{value} ");
@@ -21,6 +27,13 @@ pub fn name(topic: &str, partition: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_of_many_partitions_and_producers_differ() {
+        let all: std::collections::BTreeSet<u64> =
+            (0..9_999).step_by(7).flat_map(|it| (1_000..1_020).map(move |by| value(by, it, 1))).collect();
+        assert_eq!(all.len(), 9_999_usize.div_ceil(7) * 20);
+    }
 
     #[test]
     fn values_come_back_from_payloads() {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use milena_check::{self as check, Event, Micros, Verdict};
 use milena_client::Client;
 use serde::Serialize;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::committer;
@@ -31,6 +32,8 @@ const WARM_UP: Duration = Duration::from_millis(1_000);
 const COOL_DOWN: Duration = Duration::from_millis(500);
 /// Longest wait for a change of metadata once all partitions are acknowledged to again.
 const CHANGE: Duration = Duration::from_secs(10);
+/// Acknowledgements that probes have and nobody has taken note of.
+const ACKS: usize = 1_024;
 
 /// What all rounds have in common.
 pub struct Plan {
@@ -204,23 +207,24 @@ async fn feel(
     let began = Instant::now();
     let left = || plan.patience.saturating_sub(began.elapsed());
     let mut felt = Felt::default();
-    let mut acks = JoinSet::new();
+    let mut probing = JoinSet::new();
+    let (found, mut acks) = mpsc::channel(ACKS);
     for probe in probes {
-        let partition = probe.partition();
-        acks.spawn(async move { (partition, probe.first_ack().await) });
+        probing.spawn(probe.first_acks(found.clone()));
     }
+    drop(found);
     let mut changes = JoinSet::new();
     if let Ok(admin) = Client::connect(survivors, seen::curious()).await {
         changes.spawn(first_change(admin, topic.to_owned(), recorder.clone()));
     }
     let all = if survivors.is_empty() { 0 } else { plan.partitions as usize };
     while felt.at_servers.len() < all && !left().is_zero() {
-        match tokio::time::timeout(left(), acks.join_next()).await {
-            Ok(Some(Ok((partition, at)))) => drop(felt.at_servers.entry(partition).or_insert(at)),
+        match tokio::time::timeout(left(), acks.recv()).await {
+            Ok(Some((partition, at))) => drop(felt.at_servers.entry(partition).or_insert(at)),
             _ => break,
         }
     }
-    acks.shutdown().await;
+    probing.shutdown().await;
     let change = tokio::time::timeout(left().min(CHANGE), changes.join_next()).await;
     felt.by_the_controller = change.ok().flatten().and_then(Result::ok);
     felt

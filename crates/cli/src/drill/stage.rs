@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use milena_client::{Client, Error, Topic};
+use milena_client::{Client, Error, Partition, Topic};
 use milena_wire::ErrorCode;
 
 use super::cut::Cut;
 use super::fault::{Aim, Fault};
-use super::probe::{Probe, TRY, ZOMBIE_PATIENCE};
+use super::probe::{self, Probe, TRY, ZOMBIE_PATIENCE};
 use super::recorder::Recorder;
 use super::round::Plan;
 use super::seen;
@@ -89,16 +89,21 @@ pub async fn open_probes(
     let mut number = PROBES;
     // Cut off from one follower only, it goes on leading without that one.
     let goes_on = plan.fault == Fault::Partition && plan.cut == Cut::Link;
-    for partition in &topic.partitions {
-        let led_by_victim = partition.leader == Some(victim);
-        for id in ids {
+    for id in ids {
+        let may_lead = |it: &Partition| it.leader == Some(*id) || it.leader == Some(victim);
+        let led_by_victim = |it: &Partition| it.leader == Some(victim);
+        let indexes = |of: &dyn Fn(&Partition) -> bool| -> Vec<i32> {
+            topic.partitions.iter().filter(|it| of(it)).map(|it| it.index).collect()
+        };
+        let (tries, patience, into) = match *id == victim && !goes_on {
+            false => (indexes(&may_lead), TRY, &mut probes),
+            true if plan.fault.leaves_a_zombie() => (indexes(&led_by_victim), ZOMBIE_PATIENCE, &mut pokes),
+            true => continue,
+        };
+        for some in tries.chunks(probe::PARTITIONS) {
             number += 1;
-            let at = (topic.name.as_str(), partition.index);
-            if *id == victim && led_by_victim && plan.fault.leaves_a_zombie() && !goes_on {
-                pokes.push(Probe::open(bootstrap, *id, at, number, recorder, ZOMBIE_PATIENCE).await?);
-            } else if (*id != victim || goes_on) && (led_by_victim || partition.leader == Some(*id)) {
-                probes.push(Probe::open(bootstrap, *id, at, number, recorder, TRY).await?);
-            }
+            let name = topic.name.as_str();
+            into.push(Probe::open(bootstrap, *id, name, some, number, recorder, patience).await?);
         }
     }
     Ok((probes, pokes))

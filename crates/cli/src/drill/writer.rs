@@ -6,10 +6,10 @@ use std::time::Duration;
 use milena_check::{Event, Micros, Outcome, Send};
 use milena_client::{Delivery, Error, Producer, ProducerRecord};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use super::load::Shape;
-use super::record::payload;
+use super::record::{payload, value};
 use super::recorder::Recorder;
 
 /// Number of the load's producer in the history; probes have others.
@@ -35,11 +35,13 @@ pub async fn write(
     recorder: Arc<Recorder>,
     sent: mpsc::Sender<Sent>,
 ) {
-    let mut ticks = interval(shape.every);
+    // Not all partitions at the same moment.
+    let phase = shape.every.mul_f64(f64::from(partition) / f64::from(shape.partitions));
+    let mut ticks = interval_at(Instant::now() + phase, shape.every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     for number in 1.. {
         ticks.tick().await;
-        let value = u64::from(PRODUCER) << 48 | (partition as u64) << 40 | number;
+        let value = value(PRODUCER, partition, number);
         let text = payload(value, shape.record_size);
         let record = ProducerRecord {
             topic: &shape.topic,
