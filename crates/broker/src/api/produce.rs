@@ -5,7 +5,7 @@
 //! the leader epoch that wrote it. Version 7 allows zstd (KIP-110), 8 tells which records were refused
 //! (KIP-467), 10 names the new leader (KIP-951), 12 adds partitions to transactions (KIP-890), 13 names topics by id (KIP-516).
 
-use std::pin::pin;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use milena_wire::{ErrorCode, Records};
 use crate::connection::{Outcome, Started};
 use crate::dispatch::{Answer, Context};
 use crate::grants::{self, Grants, Question};
-use crate::hosted::{Acks, Appended, Hosted, ProduceRefusal};
+use crate::hosted::{Acks, Appended, Hosted, ProduceRefusal, Unsettled, settle};
 use crate::partitions::{Partitions, TopicRef};
 use crate::services::Services;
 use crate::transactions::Support;
@@ -36,13 +36,15 @@ const DISK_FULL: &str = "the disk of this broker is full (see milena.disk.reserv
 const SLOWED_MS: i32 = 100;
 
 /// Batches that are written but not yet on enough replicas.
+#[derive(Default)]
 struct Parked {
-    topic: usize,
-    partition: usize,
-    hosted: Arc<Hosted>,
-    appended: Appended,
-    acks: Acks,
+    /// Where in the response each is.
+    places: Vec<Place>,
+    batches: Vec<Unsettled>,
 }
+
+/// A partition of a response: the numbers of its topic and of itself among the topic's.
+type Place = (usize, usize);
 
 /// Appends at once, unless the coordinator must be asked first: then nothing behind this request is appended before
 /// it. Answers at once too unless replicas must be waited for.
@@ -103,52 +105,47 @@ fn append(
     deadline: Instant,
 ) -> Started {
     let acks = Acks::from_wire(request.acks);
-    let mut parked = Vec::new();
+    let mut parked = Parked::default();
     let mut responses = Vec::with_capacity(request.topic_data.len());
     for topic in request.topic_data {
         let at = responses.len();
         let granted = |partition| grants.of(at, partition);
-        responses.push(append_topic(partitions, &context, acks, topic, granted, |it| {
-            parked.push(Parked { topic: at, ..it });
+        responses.push(append_topic(partitions, &context, acks, topic, granted, |partition, batch| {
+            parked.places.push((at, partition));
+            parked.batches.push(batch);
         }));
     }
     let throttle_time_ms = if partitions.room() == Level::Scarce { SLOWED_MS } else { 0 };
     let mut response = ProduceResponse { responses, throttle_time_ms, ..Default::default() };
     if !partitions.may_lead() {
-        revoke(&mut response);
+        revoke(&mut response, &BTreeSet::new());
     }
     name_leaders(partitions, &context, &mut response);
     match acks {
         Some(Acks::None) => {
             // Nobody waits, but `flush.messages` holds all the same.
-            for it in parked {
+            for it in parked.batches {
                 tokio::spawn(async move { it.hosted.flushed(&it.appended).await });
             }
             Started::Done(silence(&response))
         }
-        _ if parked.is_empty() => answer.now(response),
+        _ if parked.batches.is_empty() => answer.now(response),
         _ => {
             let partitions = Arc::clone(partitions);
             answer.later(async move {
-                // Cut off from its replicas, a leader would keep producers until their own time-out is over.
-                let mut deposed = pin!(partitions.deposed());
-                let mut gone = None;
-                for wait in parked {
-                    let code = match gone {
-                        Some(code) => code,
-                        None => tokio::select! {
-                            biased;
-                            code = wait.hosted.settled(&wait.appended, wait.acks, deadline) => code,
-                            () = &mut deposed => *gone.insert(ErrorCode::NotLeaderOrFollower),
-                        },
-                    };
-                    let slot = &mut response.responses[wait.topic].partition_responses[wait.partition];
-                    if code != ErrorCode::None {
-                        *slot = failed(slot.index, code, None);
+                let Parked { places, batches } = parked;
+                let codes = settle(&batches, deadline, partitions.deposed()).await;
+                let mut replicated = BTreeSet::new();
+                for ((place, batch), code) in places.into_iter().zip(&batches).zip(codes) {
+                    let slot = &mut response.responses[place.0].partition_responses[place.1];
+                    match code {
+                        ErrorCode::None if batch.needs_replicas() => drop(replicated.insert(place)),
+                        ErrorCode::None => {}
+                        code => *slot = failed(slot.index, code, None),
                     }
                 }
                 if !partitions.may_lead() {
-                    revoke(&mut response);
+                    revoke(&mut response, &replicated);
                 }
                 response
             })
@@ -156,11 +153,14 @@ fn append(
     }
 }
 
-/// Takes back what was about to be acknowledged: this broker was paused or cut off, and others may lead by now.
-fn revoke(response: &mut ProduceResponse) {
-    for partition in response.responses.iter_mut().flat_map(|topic| &mut topic.partition_responses) {
-        if partition.error_code == 0 {
-            *partition = failed(partition.index, ErrorCode::NotLeaderOrFollower, None);
+/// Takes back what was about to be acknowledged: this broker was paused or cut off, and others may lead by now. They
+/// have what is `replicated`.
+fn revoke(response: &mut ProduceResponse, replicated: &BTreeSet<Place>) {
+    for (topic, responses) in response.responses.iter_mut().enumerate() {
+        for (place, partition) in responses.partition_responses.iter_mut().enumerate() {
+            if partition.error_code == 0 && !replicated.contains(&(topic, place)) {
+                *partition = failed(partition.index, ErrorCode::NotLeaderOrFollower, None);
+            }
         }
     }
 }
@@ -210,7 +210,7 @@ fn append_topic(
     acks: Option<Acks>,
     topic: TopicProduceData,
     granted: impl Fn(usize) -> Result<Option<Guard>, ErrorCode>,
-    mut park: impl FnMut(Parked),
+    mut park: impl FnMut(usize, Unsettled),
 ) -> TopicProduceResponse {
     let reference =
         if context.version >= 13 { TopicRef::Id(topic.topic_id) } else { TopicRef::Name(topic.name.clone()) };
@@ -254,7 +254,7 @@ fn append_topic(
                         Ok(appended) => {
                             let response = succeeded(index, &appended);
                             if appended.must_flush || (acks == Acks::All && !appended.replicated) {
-                                park(Parked { topic: 0, partition: place, hosted, appended, acks });
+                                park(place, Unsettled { hosted, appended, acks });
                             }
                             response
                         }

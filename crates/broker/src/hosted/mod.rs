@@ -11,6 +11,7 @@ mod following;
 mod leading;
 mod markers;
 mod read;
+mod settling;
 mod unflushed;
 mod upkeep;
 
@@ -28,6 +29,7 @@ pub(crate) use append::{Acks, Appended, ProduceRefusal};
 pub(crate) use following::Next;
 pub(crate) use leading::{Follower, Stated};
 pub(crate) use read::{FetchFrom, FetchRefusal, Fetched, OffsetQuery};
+pub(crate) use settling::{Unsettled, settle};
 pub(crate) use upkeep::{Checkpointed, DeleteRefusal};
 
 use acks::ParkedAcks;

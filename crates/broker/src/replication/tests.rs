@@ -24,6 +24,7 @@ use crate::partitions::Partitions;
 use crate::settings::Settings;
 use crate::view::View;
 
+mod deposed;
 mod throttled;
 
 const CLUSTER_ID: &str = "bWlsZW5hLXRlc3QtY2x1cw";
