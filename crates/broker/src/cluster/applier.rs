@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::Committed;
+use super::turns::{Turn, Turns};
 use crate::coordination::Coordination;
 use crate::data_dir::{DataDir, OnDamage};
 use crate::hosted::Hosted;
@@ -80,21 +81,22 @@ impl Applier {
         transactions: TransactionCoordinator,
         shutdown: CancellationToken,
     ) {
-        let mut changes = self.committed.changes();
-        changes.mark_changed();
+        let mut turns = Turns::new(self.committed.changes(), LOOK);
         loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                changed = changes.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep(LOOK), if self.waits_for_room() => {
-                    let applier = Arc::clone(&self);
-                    let _ = tokio::task::spawn_blocking(move || applier.open_what_found_no_room()).await;
-                    continue;
-                }
-            }
-            changes.borrow_and_update();
+            let turn = tokio::select! {
+                () = shutdown.cancelled() => None,
+                turn = turns.next(self.waits_for_room()) => turn,
+            };
+            let Some(turn) = turn else { return };
             let applier = Arc::clone(&self);
-            let deleted = tokio::task::spawn_blocking(move || applier.apply()).await.unwrap_or_default();
+            let apply = tokio::task::spawn_blocking(move || match turn {
+                Turn::Apply => applier.apply(),
+                Turn::TryAgain => {
+                    applier.open_what_found_no_room();
+                    Vec::new()
+                }
+            });
+            let deleted = apply.await.unwrap_or_default();
             if !deleted.is_empty() {
                 transactions.topics_deleted(&deleted).await;
                 coordination.topics_deleted(deleted).await;

@@ -13,6 +13,7 @@ mod fencing;
 mod machine;
 pub(crate) mod members;
 pub(crate) mod status;
+mod turns;
 pub(crate) mod whereabouts;
 
 pub(crate) use applied_everywhere::AppliedEverywhere;
