@@ -24,7 +24,7 @@ from harness.wire import Peer
 pytestmark = pytest.mark.skipif(KIND == "apache", reason="Apache Kafka ends on a full disk")
 
 FULL, FAILING, ROTTEN = 1, 2, 3
-REQUEST_TIMED_OUT, COORDINATOR_NOT_AVAILABLE, KAFKA_STORAGE_ERROR = 7, 15, 56
+REQUEST_TIMED_OUT, COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, KAFKA_STORAGE_ERROR = 7, 14, 15, 56
 LEVEL = "milena_disk_level"
 
 
@@ -222,6 +222,9 @@ def test_single_broker_on_a_full_disk_answers_in_time(tmp_path):
         answer = peer.ask("OffsetFetch", 5, group_id="g", topics=[{"name": "kept", "partition_indexes": [0]}], require_stable=False)
         return answer["topics"][0]["partitions"][0]["committed_offset"]
 
+    def begin(peer, transactional_id):
+        return peer.ask("InitProducerId", 2, transactional_id=transactional_id, transaction_timeout_ms=60_000)["error_code"]
+
     def in_time(ask):
         began = time.monotonic()
         answer = ask()
@@ -250,6 +253,9 @@ def test_single_broker_on_a_full_disk_answers_in_time(tmp_path):
                 assert in_time(lambda: wire.produce(peer, "kept", wire.batch()))["error_code"] == KAFKA_STORAGE_ERROR
                 refused = in_time(lambda: create(peer, "refused"))
                 assert refused["error_code"] == REQUEST_TIMED_OUT and "the disk of this broker is full" in refused["error_message"]
+                # Java's idempotent producers cannot look for a coordinator: they would fail for good.
+                assert in_time(lambda: begin(peer, None)) == COORDINATOR_LOAD_IN_PROGRESS
+                assert in_time(lambda: begin(peer, "t")) == COORDINATOR_NOT_AVAILABLE
                 assert in_time(lambda: committed(peer)) == last
                 assert in_time(lambda: wire.fetch(peer, "kept", 0))["responses"][0]["partitions"][0]["error_code"] == 0
             assert broker.alive() and said(broker, "no room for metadata, waiting for some")
@@ -258,6 +264,7 @@ def test_single_broker_on_a_full_disk_answers_in_time(tmp_path):
                 # What was not answered with success may have happened all the same.
                 until(lambda: commit(peer, last + 2) == 0 and committed(peer) == last + 2, 20, lambda: committed(peer))
                 until(lambda: wire.produce(peer, "kept", wire.batch())["error_code"] == 0, 20, lambda: "it takes no records")
+                until(lambda: begin(peer, None) == 0 and begin(peer, "t") == 0, 20, lambda: "no producer can begin")
                 if squeezed == 0:
                     until(lambda: wire.produce(peer, "squeezed", wire.batch())["error_code"] == 0, 20, lambda: "a partition stays offline")
                 assert create(peer, "later")["error_code"] == 0

@@ -40,8 +40,9 @@ pub(crate) async fn answer(
     }
 }
 
+/// A producer without transactions has no coordinator that it could look for: it is told to ask again, as by Kafka.
 async fn fresh(ids: &ProducerIds) -> Result<ProducerIdAndEpoch, ErrorCode> {
-    let producer_id = ids.next().await.map_err(|_| ErrorCode::CoordinatorNotAvailable)?;
+    let producer_id = ids.next().await.map_err(|_| ErrorCode::CoordinatorLoadInProgress)?;
     Ok(ProducerIdAndEpoch { producer_id, epoch: 0 })
 }
 
