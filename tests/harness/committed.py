@@ -25,6 +25,8 @@ def consumer_from_the_start(bootstrap, topic, partitions, isolation):
             "auto.offset.reset": "error",
             # A broker that hangs is left after this long.
             "socket.timeout.ms": 5_000,
+            # Or its threads may wait for each other when all brokers were away at once (docs/operations.md).
+            "metadata.recovery.strategy": "none",
         }
     )
     consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(partitions)])

@@ -169,6 +169,8 @@ def transform(bootstrap, source, sink, group, transactional_id, abort_every):
             "socket.timeout.ms": 10_000,
             "session.timeout.ms": 6_000,
             "heartbeat.interval.ms": 500,
+            # Or its threads may wait for each other when all brokers were away at once (docs/operations.md).
+            "metadata.recovery.strategy": "none",
         }
     )
     producer = transactional(bootstrap, transactional_id)

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, ClientContext, Message, Offset, TopicPartitionList};
 use serde_json::json;
 
 use crate::{say, Outcome};
@@ -18,6 +18,18 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An abort waits until the delivery reports of what it throws away are fetched. With `BaseProducer` nobody does meanwhile.
 type TransactionalProducer = ThreadedProducer<DefaultProducerContext>;
+
+/// Whether the group has rebalanced since it was last asked.
+#[derive(Default)]
+struct Rebalanced(AtomicBool);
+
+impl ClientContext for Rebalanced {}
+
+impl ConsumerContext for Rebalanced {
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, _: &Rebalance<'_>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 fn producer(bootstrap: &str, id: &str) -> KafkaResult<TransactionalProducer> {
     let producer: TransactionalProducer = ClientConfig::new()
@@ -62,7 +74,7 @@ pub fn transform(
     abort_every: &str,
 ) -> Outcome {
     let abort_every: u64 = abort_every.parse()?;
-    let consumer: BaseConsumer = ClientConfig::new()
+    let consumer: BaseConsumer<Rebalanced> = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("group.id", group)
         .set("enable.auto.commit", "false")
@@ -71,7 +83,9 @@ pub fn transform(
         .set("socket.timeout.ms", "10000")
         .set("session.timeout.ms", "6000")
         .set("heartbeat.interval.ms", "500")
-        .create()?;
+        // Or its threads may wait for each other when all brokers were away at once (docs/operations.md).
+        .set("metadata.recovery.strategy", "none")
+        .create_with_context(Rebalanced::default())?;
     let producer = producer(bootstrap, id)?;
     consumer.subscribe(&[source])?;
     let mut number = 0;
@@ -79,7 +93,12 @@ pub fn transform(
         let mut messages = Vec::new();
         let until = Instant::now() + Duration::from_millis(100);
         while messages.len() < 50 && Instant::now() < until {
-            if let Some(Ok(message)) = consumer.poll(Duration::from_millis(20)) {
+            let polled = consumer.poll(Duration::from_millis(20));
+            if consumer.context().0.swap(false, Ordering::Relaxed) {
+                // What was read before is read again, by whoever has it now: from the committed offset.
+                messages.clear();
+            }
+            if let Some(Ok(message)) = polled {
                 let value = message.payload().unwrap_or_default().to_vec();
                 messages.push((message.partition(), message.offset(), value));
             }
