@@ -173,12 +173,25 @@ impl Log {
         self.log_end = batches.last().expect("a run is not empty").extent.last_offset + 1;
         // From here on failures concern files that opening derives from the log again. They are reported,
         // as the next write will hardly fare better, but the batches are in.
-        if let Err(error) = active.write_due_entries(place) {
-            tracing::warn!(%error, "index entries stay in memory");
-        }
         self.epochs_changed |= new_epoch;
-        if let Err(error) = self.save_epochs(Durability::Later) {
-            tracing::warn!(%error, "leader epochs stay in memory");
+        // Replacing a small file takes a millisecond, and with a new leader epoch all partitions of a broker are due
+        // at once. An opening walks the batches behind the last entry of the index that is written, and learns from
+        // them of epochs that are later than those in the file: so the file waits for the entries, and no longer.
+        let is_due = active.has_due_entries();
+        let may_wait =
+            self.latest_saved_epoch != LeaderEpoch::NONE && self.epochs.latest() > self.latest_saved_epoch;
+        if is_due || !may_wait {
+            if let Err(error) = self.save_epochs(Durability::Later) {
+                tracing::warn!(%error, "leader epochs and index entries stay in memory");
+                return Ok(());
+            }
+        }
+        if is_due {
+            let place = Place { storage: &storage, dir: &self.dir };
+            let active = self.segments.last_mut().expect("never empty");
+            if let Err(error) = active.write_entries(place) {
+                tracing::warn!(%error, "index entries stay in memory");
+            }
         }
         Ok(())
     }

@@ -42,6 +42,8 @@ pub struct Log {
     pub(crate) epochs: EpochCache,
     /// The epochs differ from their file.
     pub(crate) epochs_changed: bool,
+    /// The latest epoch in their file.
+    pub(crate) latest_saved_epoch: LeaderEpoch,
     /// Offsets of the producer snapshots on disk, oldest first.
     pub(crate) snapshots: Vec<Offset>,
     /// Bases of segments renamed to `.deleted`, with the time of it.
@@ -91,6 +93,7 @@ impl Log {
             log_end: Offset::ZERO,
             epochs: EpochCache::default(),
             epochs_changed: false,
+            latest_saved_epoch: LeaderEpoch::NONE,
             snapshots: Vec::new(),
             deleted: Vec::new(),
             flush: Arc::new(Mutex::new(FlushState::new(Offset::ZERO, true))),
@@ -182,7 +185,8 @@ impl Log {
     /// Wanted after an append that rolled (its `offset` is the log end then) and on a clean stop, which is
     /// [`Log::close`]. Not synced: a snapshot that a power failure destroys only means a longer replay.
     pub fn take_snapshot(&mut self, entries: &[ProducerEntry], offset: Offset) -> Result<(), Error> {
-        // Opening trusts what the index of aborted transactions says of offsets below a snapshot.
+        // Opening trusts what the epochs and the index of aborted transactions say of offsets below a snapshot.
+        self.save_epochs(Durability::Later)?;
         self.write_aborted()?;
         let path = names::file(&self.dir, offset, SNAPSHOT);
         checkpoint::replace(&*self.storage.fs, &path, &snapshot::encode(entries), Durability::Later)?;
@@ -261,6 +265,7 @@ impl Log {
     }
 
     pub(crate) fn roll_at(&mut self, base: Offset, now_ms: i64) -> Result<(), Error> {
+        self.save_epochs(Durability::Later)?;
         let place = Place { storage: &self.storage, dir: &self.dir };
         let active = self.segments.last_mut().expect("never empty");
         active.seal(place)?;
@@ -290,6 +295,7 @@ impl Log {
                 durability,
             )?;
             self.epochs_changed = false;
+            self.latest_saved_epoch = self.epochs.latest();
             let mut flush = self.flush.lock().expect("no panic while the lock is held");
             flush.epochs_unsynced = durability == Durability::Later;
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use milena_bugs::{Bug, is_on};
-use milena_records::Offset;
+use milena_records::{LeaderEpoch, Offset};
 
 use crate::checkpoint;
 use crate::cleaner;
@@ -125,6 +125,7 @@ impl Log {
             log_start: options.log_start,
             log_end: Offset::ZERO,
             epochs_changed: false,
+            latest_saved_epoch: epochs.as_ref().map_or(LeaderEpoch::NONE, EpochCache::latest),
             epochs: epochs.clone().unwrap_or_default(),
             snapshots: files.snapshots.clone(),
             deleted: files.deleted.iter().map(|base| (*base, options.now_ms)).collect(),

@@ -247,7 +247,9 @@ impl Recovery<'_> {
             segment.seal(place)?;
             self.log.flush.lock().expect("nobody else has it yet").sealed.push(segment.base_offset);
         } else {
-            segment.write_due_entries(place)?;
+            if segment.has_due_entries() {
+                segment.write_entries(place)?;
+            }
         }
         segment.load_first_timestamp(place)?;
         Ok(scanner.expected())

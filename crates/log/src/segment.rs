@@ -238,9 +238,9 @@ impl Segment {
         Ok(entry.map_or(self.base_offset, |entry| self.absolute(entry.relative)))
     }
 
-    /// Writes index entries if enough have gathered.
-    pub fn write_due_entries(&mut self, place: Place<'_>) -> Result<(), Error> {
-        if self.index.is_due() || self.times.is_due() { self.write_entries(place) } else { Ok(()) }
+    /// Whether enough index entries have gathered to be written.
+    pub fn has_due_entries(&self) -> bool {
+        self.index.is_due() || self.times.is_due()
     }
 
     /// Writes all index entries.

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use milena_config::TopicConfig;
 use milena_config::tables::RETIRED_TOPIC_SETTINGS;
@@ -15,7 +15,7 @@ use milena_group::TopicId;
 use milena_metadata::{Broker, BrokerId, Delta, Image, Partition, PartitionChanged, Resource, Topic};
 use milena_partition::{BrokerLife, Leadership, Lives};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::Committed;
 use super::turns::{Turn, Turns};
@@ -131,6 +131,7 @@ impl Applier {
 
     /// Applies what is new. Returns the topics that are gone.
     fn apply(self: Arc<Self>) -> Vec<TopicId> {
+        let began = Instant::now();
         let image = self.committed.image();
         let delta = Delta::between(&self.view.image(), &image);
         if delta.is_empty() {
@@ -153,6 +154,12 @@ impl Applier {
         );
         delta.configs.iter().for_each(|resource| self.configure(&image, resource));
         self.view.publish(image);
+        debug!(
+            index = self.view.image().index(),
+            partitions = delta.partitions.len(),
+            elapsed_us = began.elapsed().as_micros(),
+            "metadata is applied"
+        );
         if !doomed.is_empty() {
             let data_dir = Arc::clone(&self.data_dir);
             std::thread::spawn(move || doomed.iter().for_each(|path| data_dir.remove(path)));

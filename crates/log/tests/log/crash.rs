@@ -323,6 +323,43 @@ fn epochs_that_the_power_took_are_those_of_which_no_batch_is_left() {
     }
 }
 
+/// The file of epochs waits for the entries of the index: whatever it does not have is in batches that are walked.
+#[test]
+fn epochs_are_known_after_the_process_died_whenever_that_was() {
+    let epochs_of = |log: &Log| log.epochs().entries().to_vec();
+    let mut waited = 0;
+    for batches in 1..150 {
+        let rig = Rig::new(LogConfig { segment_bytes: 9_000, ..small() });
+        let mut log = rig.create().unwrap();
+        for at in 0..batches {
+            let epoch = 1 + at / 7;
+            match at % 35 {
+                // Led, and wrote nothing before the next one began.
+                7 => log.assign_epoch(LeaderEpoch(epoch as i32)),
+                20 => log.take_snapshot(&[], log.log_end()).unwrap(),
+                // Followed a leader of an earlier epoch after having led for a moment.
+                29 => {
+                    log.assign_epoch(LeaderEpoch(epoch as i32 + 5));
+                    log.flush().unwrap();
+                }
+                33 => drop(log.truncate_to(Offset(log.log_end().0 - 3)).unwrap()),
+                _ => {}
+            }
+            log.append(&[batch_in(epoch as i32, log.log_end().0)], 0).unwrap();
+        }
+        let known = epochs_of(&log);
+        let recovery_point = log.recovery_point().0;
+        let path = Path::new(DIR).join("leader-epoch-checkpoint");
+        let lines = rig.fs.stat(&path).map_or(0, |it| it.len);
+        drop(log);
+        rig.fs.restart();
+        let (log, _) = rig.open(&options(LastShutdown::ProcessCrash, recovery_point)).unwrap();
+        assert_eq!(epochs_of(&log), known, "{batches} batches");
+        waited += usize::from(rig.fs.stat(&path).unwrap().len != lines);
+    }
+    assert!(waited > 30, "{waited}");
+}
+
 /// Records that a flush vouches for are not read again where a snapshot of producers survives as well: only the file
 /// tells their epochs.
 #[cfg(feature = "bugs")]
