@@ -26,8 +26,9 @@ use super::{seen, stage};
 use crate::admin::topics;
 use crate::failure::Outcome;
 
-/// The load runs so long before anything is done.
+/// The load runs so long before anything is done, and so many ticks: what is normal is known by then.
 const WARM_UP: Duration = Duration::from_millis(1_000);
+const WARM_UP_TICKS: u32 = 4;
 /// The load runs so long after everything is well again.
 const COOL_DOWN: Duration = Duration::from_millis(500);
 /// Longest wait for a change of metadata once all partitions are acknowledged to again.
@@ -113,7 +114,7 @@ pub async fn run(plan: &Plan, number: usize, field: &mut Field<'_>) -> Outcome<R
     let (probes, pokes) = stage::open_probes(plan, &led, victim, &ids, &bootstrap, &recorder).await?;
     // Faults come at any moment of whatever the brokers do regularly.
     let odd = Duration::from_micros((recorder.now().wrapping_mul(7_919)) % 300_000);
-    tokio::time::sleep(WARM_UP + odd).await;
+    tokio::time::sleep(WARM_UP.max(plan.shape.every * WARM_UP_TICKS) + odd).await;
 
     let mut harm = Harm { plan, field, recorder: &recorder };
     let fault_at = recorder.now();
