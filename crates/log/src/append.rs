@@ -180,11 +180,11 @@ impl Log {
         let is_due = active.has_due_entries();
         let may_wait =
             self.latest_saved_epoch != LeaderEpoch::NONE && self.epochs.latest() > self.latest_saved_epoch;
-        if is_due || !may_wait {
-            if let Err(error) = self.save_epochs(Durability::Later) {
-                tracing::warn!(%error, "leader epochs and index entries stay in memory");
-                return Ok(());
-            }
+        if (is_due || !may_wait)
+            && let Err(error) = self.save_epochs(Durability::Later)
+        {
+            tracing::warn!(%error, "leader epochs and index entries stay in memory");
+            return Ok(());
         }
         if is_due {
             let place = Place { storage: &storage, dir: &self.dir };
