@@ -335,17 +335,17 @@ fn epochs_are_known_after_the_process_died_whenever_that_was() {
             let epoch = 1 + at / 7;
             match at % 35 {
                 // Led, and wrote nothing before the next one began.
-                7 => log.assign_epoch(LeaderEpoch(epoch as i32)),
+                7 => log.assign_epoch(LeaderEpoch(epoch)),
                 20 => log.take_snapshot(&[], log.log_end()).unwrap(),
                 // Followed a leader of an earlier epoch after having led for a moment.
                 29 => {
-                    log.assign_epoch(LeaderEpoch(epoch as i32 + 5));
+                    log.assign_epoch(LeaderEpoch(epoch + 5));
                     log.flush().unwrap();
                 }
                 33 => drop(log.truncate_to(Offset(log.log_end().0 - 3)).unwrap()),
                 _ => {}
             }
-            log.append(&[batch_in(epoch as i32, log.log_end().0)], 0).unwrap();
+            log.append(&[batch_in(epoch, log.log_end().0)], 0).unwrap();
         }
         let known = epochs_of(&log);
         let recovery_point = log.recovery_point().0;
