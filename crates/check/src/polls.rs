@@ -13,6 +13,8 @@ use crate::verdict::Findings;
 pub(crate) struct Transactions {
     /// Values of transactions that certainly have no effect.
     pub(crate) aborted: HashSet<Value>,
+    /// Values of transactions of which nobody knows how they ended: whether readers of what is committed see them is open.
+    undecided: HashSet<Value>,
     /// Values of other transactions, with the moment at which the commit was asked for.
     asked: HashMap<Value, Micros>,
 }
@@ -31,12 +33,25 @@ impl Transactions {
             match send.transaction.map(|it| settled.get(&it)) {
                 None => {}
                 Some(Some((Settled::Aborted, _))) => drop(transactions.aborted.insert(send.value)),
-                Some(Some((_, began))) => drop(transactions.asked.insert(send.value, *began)),
+                Some(Some((settled, began))) => {
+                    transactions.asked.insert(send.value, *began);
+                    if *settled == Settled::Unknown {
+                        transactions.undecided.insert(send.value);
+                    }
+                }
                 // Its end was never asked for.
-                Some(None) => drop(transactions.asked.insert(send.value, Micros::MAX)),
+                Some(None) => {
+                    transactions.asked.insert(send.value, Micros::MAX);
+                    transactions.undecided.insert(send.value);
+                }
             }
         }
         transactions
+    }
+
+    /// Whether a reader of what is committed may pass over a value by design.
+    pub(crate) fn may_be_hidden(&self, value: &Value) -> bool {
+        self.aborted.contains(value) || self.undecided.contains(value)
     }
 }
 

@@ -5,19 +5,20 @@ use std::collections::{HashMap, HashSet};
 use crate::anomaly::Kind;
 use crate::event::{Micros, Outcome, Send, Value};
 use crate::order::Partition;
+use crate::polls::Transactions;
 use crate::verdict::Findings;
 
 /// Judges one partition.
 ///
-/// `aborted` are the values of transactions that ended without effect: consumers pass over them by design.
+/// Consumers pass over values of `transactions` that ended without effect by design.
 pub(crate) fn judge(
     name: &str,
     partition: &Partition<'_>,
-    aborted: &HashSet<Value>,
+    transactions: &Transactions,
     findings: &mut Findings,
 ) {
     offsets(name, partition, findings);
-    losses(name, partition, aborted, findings);
+    losses(name, partition, transactions, findings);
     orders(name, partition, findings);
     zombies(name, partition, findings);
 }
@@ -69,7 +70,7 @@ fn offsets(name: &str, partition: &Partition<'_>, findings: &mut Findings) {
 }
 
 /// Whatever was acknowledged or read is there at the end.
-fn losses(name: &str, partition: &Partition<'_>, aborted: &HashSet<Value>, findings: &mut Findings) {
+fn losses(name: &str, partition: &Partition<'_>, transactions: &Transactions, findings: &mut Findings) {
     let read = partition.read();
     let highest_read = partition.highest_read();
     for send in &partition.sends {
@@ -78,7 +79,7 @@ fn losses(name: &str, partition: &Partition<'_>, aborted: &HashSet<Value>, findi
             continue;
         };
         findings.acked += 1;
-        if read.contains(&send.value) || aborted.contains(&send.value) {
+        if read.contains(&send.value) || transactions.may_be_hidden(&send.value) {
             continue;
         }
         let words = || match offset {
@@ -100,7 +101,8 @@ fn losses(name: &str, partition: &Partition<'_>, aborted: &HashSet<Value>, findi
     let mut judged = HashSet::new();
     for poll in &partition.polls {
         for (offset, value) in &poll.records {
-            if last.get(offset) != Some(value) && !aborted.contains(value) && judged.insert(*value) {
+            if last.get(offset) != Some(value) && !transactions.may_be_hidden(value) && judged.insert(*value)
+            {
                 findings.add(Kind::DirtyRead, name, poll.ended, || match last.get(offset) {
                     Some(other) => format!("value {value} was read at offset {offset}, where now {other} is"),
                     None => {

@@ -264,6 +264,32 @@ fn readers_of_committed_records_see_no_others() {
 }
 
 #[test]
+fn what_is_committed_is_there_at_the_end_and_what_nobody_knows_of_may_be() {
+    let sent = |value, transaction| match send(value, acked(value as i64, 1)) {
+        Event::Send(it) => Event::Send(Send { transaction: Some(transaction), ..it }),
+        other => other,
+    };
+    let end = |transaction, settled| {
+        Event::Transaction(Transaction { began: 100, ended: 105, transaction, settled })
+    };
+    let happened = || {
+        [
+            sent(1, 1),
+            sent(2, 2),
+            sent(3, 3),
+            end(1, Settled::Committed),
+            end(2, Settled::Aborted),
+            end(3, Settled::Unknown),
+            // By a reader of everything.
+            poll(1, 200, &[(1, 1), (2, 2), (3, 3)]),
+        ]
+    };
+    is_clean(happened().into_iter().chain(last_read(&[(1, 1)])));
+    is_clean(happened().into_iter().chain(last_read(&[(1, 1), (3, 3)])));
+    shows(happened().into_iter().chain(last_read(&[(3, 3)])), &[(Kind::DirtyRead, 1)]);
+}
+
+#[test]
 fn the_end_of_a_partition_does_not_go_back() {
     shows([end_offset(10, 7), end_offset(20, 5)], &[(Kind::EndOffsetWentBack, 1)]);
     is_clean([end_offset(10, 7), end_offset(12, 5), end_offset(20, 7)]);

@@ -64,7 +64,7 @@ pub fn check(history: &History) -> Verdict {
     let transactions = Transactions::of(history);
     let partitions = order::partitions(history);
     for (name, partition) in &partitions {
-        sends::judge(name, partition, &transactions.aborted, &mut findings);
+        sends::judge(name, partition, &transactions, &mut findings);
     }
     polls::judge(history, &partitions, &transactions, &mut findings);
     commits::judge(history, &mut findings);

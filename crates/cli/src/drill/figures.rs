@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use milena_check::{self as check, Event, History, Micros, Outcome};
+use milena_check::{self as check, Event, History, Micros, Outcome, Settled};
 use milena_client::{Partition, Topic};
 use serde::Serialize;
 
@@ -39,6 +39,54 @@ pub struct Latency {
     pub during: Option<Spread>,
     /// Afterwards.
     pub after: Option<Spread>,
+}
+
+/// Transactions of a round, by how they ended.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Transactions {
+    /// The coordinator has said so.
+    pub committed: u64,
+    /// Asked for, or given up before a commit was asked for.
+    pub aborted: u64,
+    /// A commit was asked for, and the answer is not known.
+    pub unknown: u64,
+    /// From the first record's `send` to the end, in microseconds, of the longest.
+    pub longest_us: Micros,
+}
+
+impl Transactions {
+    /// Those of a history; none if there were none.
+    pub fn of(history: &History) -> Option<Self> {
+        let mut began: BTreeMap<u64, Micros> = BTreeMap::new();
+        let mut all = Self::default();
+        for event in &history.events {
+            match event {
+                Event::Send(check::Send { transaction: Some(transaction), began: at, .. }) => {
+                    let first = began.entry(*transaction).or_insert(*at);
+                    *first = (*first).min(*at);
+                }
+                Event::Transaction(it) => {
+                    *match it.settled {
+                        Settled::Committed => &mut all.committed,
+                        Settled::Aborted => &mut all.aborted,
+                        Settled::Unknown => &mut all.unknown,
+                    } += 1;
+                    let since = began.get(&it.transaction).copied().unwrap_or(it.began);
+                    all.longest_us = all.longest_us.max(it.ended - since);
+                }
+                _ => {}
+            }
+        }
+        (!began.is_empty()).then_some(all)
+    }
+
+    /// Adds those of another round.
+    pub fn add(&mut self, other: &Self) {
+        self.committed += other.committed;
+        self.aborted += other.aborted;
+        self.unknown += other.unknown;
+        self.longest_us = self.longest_us.max(other.longest_us);
+    }
 }
 
 /// Each partition of the topic, as it was led when the fault began at `fault_at`; `server` is what probes found.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use milena_check::Isolation;
 use milena_client::{Client, ClientOptions, Error, Producer, ProducerOptions};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -13,6 +14,7 @@ use super::member::share;
 use super::reader::read;
 use super::record::name;
 use super::recorder::Recorder;
+use super::transactor::transact;
 use super::writer::{MAX_WAITING, settle, write};
 
 /// Numbers of the group's members.
@@ -31,6 +33,8 @@ pub struct Shape {
     pub record_size: usize,
     /// Longest that the load's clients wait for an answer.
     pub request_timeout: Duration,
+    /// Whether there are transactions beside it, and a reader of what is committed.
+    pub transactional: bool,
 }
 
 /// A load that runs.
@@ -80,9 +84,18 @@ impl Load {
             load.settlers.spawn(settle(recorder.clone(), partition, settled, load.patient.subscribe()));
         }
         let reading = |load: &Self| load.reading.subscribe();
-        let reader = Client::connect(bootstrap, options(shape)).await?;
-        let signal = reading(&load);
-        load.readers.spawn(while_true(signal, read(reader, shape.clone(), recorder.clone())));
+        let all = [Isolation::Uncommitted, Isolation::Committed];
+        for isolation in all.into_iter().take(if shape.transactional { 2 } else { 1 }) {
+            let reader = Client::connect(bootstrap, options(shape)).await?;
+            let signal = reading(&load);
+            load.readers.spawn(while_true(signal, read(reader, shape.clone(), isolation, recorder.clone())));
+        }
+        if shape.transactional {
+            let client = Client::connect(bootstrap, options(shape)).await?;
+            let signal = load.writing.subscribe();
+            // It ends its last transaction before it stops.
+            load.writers.spawn(transact(client, shape.clone(), recorder.clone(), signal));
+        }
         for member in MEMBERS {
             let client = Client::connect(bootstrap, options(shape)).await?;
             let signal = reading(&load);

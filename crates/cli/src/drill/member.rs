@@ -17,7 +17,7 @@ pub async fn share(client: Client, shape: Shape, number: u32, recorder: Arc<Reco
     let group = format!("{}-group", shape.topic);
     loop {
         let how = GroupOptions { auto_commit: None, ..GroupOptions::new(group.clone()) };
-        let options = ConsumerOptions { reset: OffsetReset::Earliest, ..reading() };
+        let options = ConsumerOptions { reset: OffsetReset::Earliest, ..reading(Isolation::Uncommitted) };
         let mut consumer = Consumer::subscribe(&client, options, how, [shape.topic.clone()]);
         let mut generation = -1;
         let error = loop {

@@ -21,6 +21,7 @@ mod seen;
 mod stage;
 mod stats;
 mod system;
+mod transactor;
 mod writer;
 
 use std::path::PathBuf;
@@ -69,6 +70,9 @@ pub struct DrillArgs {
     /// Bytes of a record.
     #[arg(long, value_name = "BYTES", default_value_t = 100)]
     record_size: usize,
+    /// Writes in transactions, too, and reads what is committed.
+    #[arg(long)]
+    transactional: bool,
     /// Longest that the load's clients wait for one answer. Clients of Kafka wait 30s.
     #[arg(long, value_name = "SPAN", default_value = "1s", value_parser = time::parse_span)]
     request_timeout: Duration,
@@ -246,6 +250,7 @@ impl DrillArgs {
                 every: self.every,
                 record_size: self.record_size,
                 request_timeout: self.request_timeout,
+                transactional: self.transactional,
             },
             patience: self.patience,
             history_file: self.history.clone(),
@@ -257,8 +262,9 @@ impl DrillArgs {
             Some(_) => "a running cluster",
             None => "processes of this binary",
         };
+        let beside = if self.transactional { ", transactions beside it" } else { "" };
         format!(
-            "{} rounds on {brokers} brokers ({whose}), {} partitions, a record of {} bytes every {:?} and partition, acks=all, idempotent",
+            "{} rounds on {brokers} brokers ({whose}), {} partitions, a record of {} bytes every {:?} and partition, acks=all, idempotent{beside}",
             self.count, self.partitions, self.record_size, self.every
         )
     }

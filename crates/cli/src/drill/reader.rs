@@ -11,27 +11,30 @@ use super::load::Shape;
 use super::record::{name, value_of};
 use super::recorder::Recorder;
 
-/// Its number among the consumers of the history.
-const READER: u32 = 1;
+/// Their numbers among the consumers of the history: of the one that reads all, and of the one that reads what is
+/// committed.
+const READERS: [u32; 2] = [1, 2];
 /// Longest that a poll waits.
 pub const POLL: Duration = Duration::from_millis(100);
 
 /// How readers read: nothing is passed over silently.
-pub fn reading() -> ConsumerOptions {
-    ConsumerOptions { reset: OffsetReset::None, max_wait: POLL, ..ConsumerOptions::default() }
+pub fn reading(isolation: Isolation) -> ConsumerOptions {
+    let read_committed = isolation == Isolation::Committed;
+    ConsumerOptions { reset: OffsetReset::None, max_wait: POLL, read_committed, ..ConsumerOptions::default() }
 }
 
 /// Reads every partition from its start, and begins anew where it was when something fails.
-pub async fn read(client: Client, shape: Shape, recorder: Arc<Recorder>) {
+pub async fn read(client: Client, shape: Shape, isolation: Isolation, recorder: Arc<Recorder>) {
+    let number = READERS[usize::from(isolation == Isolation::Committed)];
     let mut positions: Vec<i64> = vec![0; shape.partitions as usize];
     loop {
         let start = positions
             .iter()
             .zip(0..)
             .map(|(at, partition)| ((shape.topic.clone(), partition), OffsetSpec::At(*at)));
-        let mut consumer = Consumer::assign(&client, reading(), start);
+        let mut consumer = Consumer::assign(&client, reading(isolation), start);
         let error = loop {
-            match poll(&mut consumer, READER, &recorder).await {
+            match poll(&mut consumer, number, isolation, &recorder).await {
                 Ok(read) => {
                     read.into_iter().for_each(|(partition, next)| positions[partition as usize] = next)
                 }
@@ -47,6 +50,7 @@ pub async fn read(client: Client, shape: Shape, recorder: Arc<Recorder>) {
 pub async fn poll(
     consumer: &mut Consumer,
     number: u32,
+    isolation: Isolation,
     recorder: &Recorder,
 ) -> Result<Vec<(i32, i64)>, Error> {
     let began = recorder.now();
@@ -63,7 +67,6 @@ pub async fn poll(
             positions.push((batch.partition, last + 1));
         }
         let partition = name(&batch.topic, batch.partition);
-        let isolation = Isolation::Uncommitted;
         recorder.record(Event::Poll(Poll { began, ended, consumer: number, partition, records, isolation }));
     }
     Ok(positions)

@@ -6,6 +6,7 @@ use std::io::Write;
 use milena_check::Kind;
 use serde::Serialize;
 
+use super::figures::Transactions;
 use super::round::Round;
 use super::stats::{Spread, span};
 use crate::failure::Outcome;
@@ -51,6 +52,9 @@ pub struct Summary {
     pub unknown: u64,
     /// Commits acknowledged.
     pub commits: u64,
+    /// Transactions, if there were any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transactions: Option<Transactions>,
     /// Acknowledged records that are gone.
     pub lost: u64,
     /// Records that are there more than once.
@@ -118,6 +122,16 @@ impl Report {
             "{} records sent, {} acknowledged, {} of unknown outcome; {} commits acknowledged",
             summary.sent, summary.acked, summary.unknown, summary.commits
         )?;
+        if let Some(it) = &summary.transactions {
+            writeln!(
+                out,
+                "{} transactions committed, {} aborted, {} of unknown outcome; the longest took {}",
+                it.committed,
+                it.aborted,
+                it.unknown,
+                span(it.longest_us)
+            )?;
+        }
         writeln!(
             out,
             "{} lost, {} duplicated, {} reordered",
@@ -195,6 +209,9 @@ impl Summary {
             summary.acked += verdict.acked;
             summary.unknown += verdict.unknown_writes;
             summary.commits += verdict.commits_acked;
+            if let Some(it) = &round.transactions {
+                summary.transactions.get_or_insert_default().add(it);
+            }
             for (kind, count) in &verdict.counts {
                 *summary.anomalies.entry(*kind).or_default() += count;
             }

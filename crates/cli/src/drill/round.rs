@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::committer;
 use super::cut::Cut;
 use super::fault::{Aim, Fault};
-use super::figures::{self, Latency, PartitionSeen};
+use super::figures::{self, Latency, PartitionSeen, Transactions};
 use super::ground::Land;
 use super::harm::Harm;
 use super::last_read::last_read;
@@ -77,6 +77,9 @@ pub struct Round {
     pub partitions: Vec<PartitionSeen>,
     /// From a record's `send` to its acknowledgement.
     pub latency: Latency,
+    /// Transactions, if there were any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transactions: Option<Transactions>,
     /// What clients were refused with, by client.
     pub errors: BTreeMap<String, BTreeMap<String, u64>>,
     /// What changed although nothing was done.
@@ -182,6 +185,7 @@ pub async fn run(plan: &Plan, number: usize, field: &mut Field<'_>) -> Outcome<R
         control_us: felt.by_the_controller.map(|at| at - fault_at),
         partitions,
         latency,
+        transactions: Transactions::of(&history),
         errors,
         disturbances,
         verdict,
