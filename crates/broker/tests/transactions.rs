@@ -6,6 +6,7 @@ mod common;
 use bytes::Bytes;
 use common::{Broker, Connection, batch, bytes, produce_request};
 use milena_records::{BatchHeader, ControlRecord, ProducerEpoch, ProducerId, TransactionResult};
+use milena_wire::add_partitions_to_txn::{AddPartitionsToTxnRequest, AddPartitionsToTxnTopic};
 use milena_wire::end_txn::EndTxnRequest;
 use milena_wire::fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
 use milena_wire::init_producer_id::InitProducerIdRequest;
@@ -234,6 +235,46 @@ fn older_clients_need_none_where_nobody_is_to_ask() {
         produce(&mut connection, &transactional(stranger.batch(0, &["a"]))).0,
         ErrorCode::InvalidProducerIdMapping
     );
+}
+
+/// More than go in one call to their leader.
+const MANY: i32 = 1_100;
+
+#[test]
+fn a_transaction_of_many_partitions_ends_in_all_of_them() {
+    let (_dir, broker) = Broker::fresh();
+    let mut connection = broker.connect();
+    connection.create_topic("t", MANY);
+    let mut producer = Producer::init(&mut connection);
+    let topic = AddPartitionsToTxnTopic { name: "t".into(), partitions: (0..MANY).collect() };
+    let add = AddPartitionsToTxnRequest {
+        v3_and_below_transactional_id: ID.into(),
+        v3_and_below_producer_id: producer.id.0,
+        v3_and_below_producer_epoch: producer.epoch.0,
+        v3_and_below_topics: vec![topic],
+        ..Default::default()
+    };
+    let results = connection.call(&add, 3).results_by_topic_v3_and_below;
+    let codes: Vec<_> = results[0].results_by_partition.iter().map(|it| it.partition_error_code).collect();
+    assert_eq!(codes, vec![0; MANY as usize]);
+    assert_eq!(produce(&mut connection, &transactional(producer.batch(0, &["a"]))), (ErrorCode::None, 0));
+    producer.end(&mut connection, true);
+    // Answered when the transaction is over.
+    Producer::init(&mut connection);
+    let partition =
+        |index| ListOffsetsPartition { partition_index: index, timestamp: -1, ..Default::default() };
+    let asked = ListOffsetsRequest {
+        replica_id: -1,
+        isolation_level: 1,
+        topics: vec![ListOffsetsTopic { name: "t".into(), partitions: (0..MANY).map(partition).collect() }],
+        ..Default::default()
+    };
+    let answer = connection.call(&asked, 7);
+    let ends: Vec<_> = answer.topics[0].partitions.iter().map(|it| it.offset).collect();
+    // One marker in each, and a record before it in the first.
+    let mut expected = vec![1; MANY as usize];
+    expected[0] = 2;
+    assert_eq!(ends, expected);
 }
 
 #[test]

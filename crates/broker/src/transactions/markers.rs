@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use super::completions::{Completions, Due};
 use super::enlister::{partition, topic_id};
-use super::lanes::{Job, Lanes, Written};
+use super::lanes::{BATCH_PARTITIONS, Job, Lanes, Written};
 use super::proposals::Proposals;
 use crate::clock;
 use crate::cluster::Controller;
@@ -184,7 +184,9 @@ impl Sending {
         }
         drop(image);
         for (leader, partitions) in by_leader {
-            self.lanes.push(leader, job.of(partitions));
+            for partitions in partitions.chunks(BATCH_PARTITIONS) {
+                self.lanes.push(leader, job.of(partitions.to_vec()));
+            }
         }
         if !leaderless.is_empty() {
             self.send_later(job.of(leaderless));
