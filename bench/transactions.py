@@ -23,9 +23,10 @@ LOADS = {
 }
 ONE_RECORD = {"every": 1000, "records": 1}
 
-# One librdkafka producer is what an application sees; batches made beforehand show the brokers.
+# One librdkafka producer is what an application sees; batches made beforehand show the brokers, if there are enough of them
+# that a broker is never left waiting for its clients.
 LIBRDKAFKA = "1 librdkafka producer"
-READY_MADE = "ready-made batches of 4 producers"
+READY_MADE = (1, 8)
 
 
 def loads():
@@ -34,11 +35,16 @@ def loads():
         linger = {} if options["every"] in (0, 100) else {"linger": 0}
         yield "transactions", "transactions", LIBRDKAFKA, name, {**options, **linger}
     yield "transactions", "transactions", LIBRDKAFKA, "transactions of one record", {**ONE_RECORD, "linger": 0}
-    for name, options in LOADS.items():
-        yield "ready-made", "ready-made-transactions", READY_MADE, name, {**options, "producers": 4}
+    for producers in READY_MADE:
+        for name, options in LOADS.items():
+            yield "ready-made", "ready-made-transactions", ready_made(producers), name, {**options, "producers": producers}
     for producers in (1, 8, 64):
-        client = f"ready-made batches of {producers} producer{'s' if producers > 1 else ''}"
-        yield "ready-made", "ready-made-transactions", client, "transactions of one record", {**ONE_RECORD, "producers": producers}
+        options = {**ONE_RECORD, "producers": producers}
+        yield "ready-made", "ready-made-transactions", ready_made(producers), "transactions of one record", options
+
+
+def ready_made(producers):
+    return f"ready-made batches of {producers} producer{'s' if producers > 1 else ''}"
 
 
 def run(bench, folder):
@@ -83,31 +89,39 @@ def load(bench, sides, replicas=1, kinds=("transactions", "ready-made")):
             bench.add("  commit p99", "ms", figures["commit_p99_ms"])
         if without.setdefault(client, rate) is not rate and options.get("records") != 1:
             bench.add("  of the throughput without", "%", {side: share(rate[side], without[client][side]) for side in rate}, True)
+        if options.get("records") != 1:
+            bench.add("  broker CPU for it", "s/GiB", per_gibibyte(figures))
         bench.add("  cores busy, broker", "cores", per_second(figures, "CPU"))
         bench.add("  cores busy, client", "cores", per_second(figures, "client_cpu_seconds"))
 
 
 def measure_load(bench, sides, replicas, what, command, options):
-    # As many bytes as other measures of throughput write.
-    bounded = {"count": bench.megabytes * 2_000} if command == "ready-made-transactions" else {}
+    # Long enough for many transactions of 100 ms, and less than what the kernel begins to write out.
+    bounded = {"count": 1_600_000} if command == "ready-made-transactions" else {}
 
     seconds = min(bench.seconds, LONGEST)
 
     def measure(side):
         topic = bench.fresh_topic(side, PARTITIONS, replicas)
-        bench.drive(command, side, topic, seconds=1, **options, **bounded)
+        bench.drive(command, side, topic, seconds=1, **options, **(bounded and {"count": 100_000}))
+        # Each side anew: what it costs to touch memory for the first time would be most of what the faster side is measured by.
+        back_memory(2 if bounded else 1)
         before = cpu_seconds(side)
         done = bench.drive(command, side, topic, seconds=seconds, **options, **bounded)
         done["CPU"] = cpu_seconds(side) - before
         bench.forget_topic(side, topic)
         return {key: value for key, value in done.items() if value is not None}
 
-    back_memory(1)
     return bench.alternate(what, sides, measure)
 
 
 def per_second(figures, what, unit=1):
     return {side: [n / s / unit for n, s in zip(figures[what][side], figures["seconds"][side])] for side in figures[what]}
+
+
+def per_gibibyte(figures):
+    """CPU seconds of the broker for a GiB of records of 1 KiB."""
+    return {side: [cpu / (n * 1024 / GIB) for cpu, n in zip(figures["CPU"][side], figures["records"][side])] for side in figures["CPU"]}
 
 
 def share(rates, of):
@@ -200,8 +214,10 @@ def start_with_producer_ids(bench, folder):
             figures["memory"][kind] = [memory_mib(broker, "VmRSS")]
             broker.stop()
             figures["clean"][kind] = [until_written(broker)]
+            assert known_producers(broker) == producers
             broker.kill()
             figures["killed"][kind] = [until_written(broker)]
+            assert known_producers(broker) == producers
     what = f"start with {producers:,} producer ids until a record is written"
     bench.add(f"{what}, after an orderly stop", "s", figures["clean"])
     bench.add(f"{what}, after kill -9", "s", figures["killed"])

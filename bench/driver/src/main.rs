@@ -19,7 +19,10 @@
 mod commits;
 mod connection;
 mod consume;
+mod coordinator;
 mod copy;
+mod frames;
+mod introduce;
 mod load;
 mod options;
 mod paced;
@@ -57,7 +60,7 @@ fn run(words: &[&str]) -> Outcome {
         "latency" => paced::latency(bootstrap, topic, &options),
         "end-to-end" => paced::end_to_end(bootstrap, topic, &options),
         "commits" => commits::commit(bootstrap, topic, &options),
-        "introduce" => ready_made_transactions::introduce(bootstrap, topic, &options),
+        "introduce" => introduce::introduce(bootstrap, topic, &options),
         "copy" => copy::copy(&options),
         "transactions" => transactions::transact(bootstrap, topic, &options),
         "ready-made-transactions" => ready_made_transactions::transact(bootstrap, topic, &options),
