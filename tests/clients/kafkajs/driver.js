@@ -150,7 +150,9 @@ const commands = {
             resolveOffset(messages[messages.length - 1].offset)
             say({ committed: messages.length })
           } catch (failure) {
-            if (failure instanceof Unknown || !transaction) return fail(failure)
+            // A successor has the id: an abort with nothing in the transaction would succeed, again and again.
+            const fenced = ['INVALID_PRODUCER_EPOCH', 'PRODUCER_FENCED'].includes(failure.type)
+            if (failure instanceof Unknown || !transaction || fenced) return fail(failure)
             // A failed abort leaves the producer of no more use.
             await transaction.abort().catch(fail)
             say({ aborted: messages.length, why: `${failure.name}: ${failure.message}` })
