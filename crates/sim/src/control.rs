@@ -8,9 +8,9 @@ use milena_metadata::decide::isr::{self, NewIsr};
 use milena_metadata::decide::reassign::{self, Reassignment};
 use milena_metadata::{BrokerEpoch, BrokerId, Command, PartitionEpoch, Record, Refusal};
 use milena_partition::{IsrAnswer, IsrChange, Leadership};
+use milena_roles::leadership;
 
 use crate::message::{Message, Proposed};
-use crate::node::leadership;
 use crate::world::{TOPIC, TOPIC_NAME, World};
 
 /// How long a broker may be silent, in milliseconds.

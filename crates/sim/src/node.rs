@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use milena_bugs::{Bug, is_on};
 use milena_metadata::{BrokerEpoch, BrokerId, Delta, Image, Partition};
-use milena_partition::{BrokerLife, Leadership, Lives, LogBounds, Producers, Replica, Role, Transition};
+use milena_partition::{Lives, LogBounds, Producers, Replica, Role, Transition};
 use milena_records::Offset;
+use milena_roles::{leadership, lives};
 use milena_wire::Uuid;
 
 use crate::control::Proposal;
@@ -100,29 +101,6 @@ impl Node {
     pub(crate) fn log(&self, partition: usize) -> Option<&Log> {
         self.hosted[partition].as_ref().map(|hosted| &hosted.log).or(self.disks[partition].as_ref())
     }
-}
-
-/// The part of a partition's record that its replicas go by.
-pub(crate) fn leadership(partition: &Partition) -> Leadership {
-    let ids = |brokers: &[BrokerId]| brokers.iter().map(|id| id.0).collect();
-    Leadership {
-        leader: partition.leader.map_or(-1, |id| id.0),
-        leader_epoch: partition.leader_epoch,
-        partition_epoch: partition.partition_epoch.0,
-        replicas: ids(&partition.replicas),
-        isr: ids(&partition.isr),
-        elr: ids(&partition.elr),
-        min_insync_replicas: partition.min_insync_replicas,
-        recovering: partition.recovering,
-    }
-}
-
-fn lives(image: &Image) -> Lives {
-    let all = image.brokers().map(|broker| {
-        let life = BrokerLife { epoch: broker.epoch.0, active: broker.is_active() };
-        (broker.id.0, life)
-    });
-    Lives::new(all.collect())
 }
 
 impl World {

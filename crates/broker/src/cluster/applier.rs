@@ -12,8 +12,9 @@ use milena_config::TopicConfig;
 use milena_config::tables::RETIRED_TOPIC_SETTINGS;
 use milena_disk::Level;
 use milena_group::TopicId;
-use milena_metadata::{Broker, BrokerId, Delta, Image, Partition, PartitionChanged, Resource, Topic};
-use milena_partition::{BrokerLife, Leadership, Lives};
+use milena_metadata::{BrokerId, Delta, Image, Partition, PartitionChanged, Resource, Topic};
+use milena_partition::Lives;
+use milena_roles::{leadership, lives};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -281,27 +282,6 @@ fn on_damage(setting: &str, me: BrokerId, partition: &Partition) -> OnDamage {
         "refetch" if is_spare => OnDamage::SetAside,
         _ => OnDamage::Refuse,
     }
-}
-
-/// The part of a partition's record that its replicas go by.
-pub(crate) fn leadership(partition: &Partition) -> Leadership {
-    let ids = |brokers: &[BrokerId]| brokers.iter().map(|id| id.0).collect();
-    Leadership {
-        leader: partition.leader.map_or(-1, |id| id.0),
-        leader_epoch: partition.leader_epoch,
-        partition_epoch: partition.partition_epoch.0,
-        replicas: ids(&partition.replicas),
-        isr: ids(&partition.isr),
-        elr: ids(&partition.elr),
-        min_insync_replicas: partition.min_insync_replicas,
-        recovering: partition.recovering,
-    }
-}
-
-/// The brokers of an image as replicas judge each other by.
-fn lives(image: &Image) -> Lives {
-    let life = |broker: &Broker| BrokerLife { epoch: broker.epoch.0, active: broker.is_active() };
-    Arc::new(image.brokers().map(|broker| (broker.id.0, life(broker))).collect())
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ mod turns;
 pub(crate) mod whereabouts;
 
 pub(crate) use applied_everywhere::AppliedEverywhere;
-pub(crate) use applier::{Applier, leadership};
+pub(crate) use applier::Applier;
 pub(crate) use controller::{ChangeError, Controller};
 pub(crate) use controller_tasks::ControllerTasks;
 pub(crate) use machine::{ClusterMachine, Committed};

@@ -11,11 +11,12 @@ use std::time::Duration;
 use milena_metadata::decide::isr::{self, NewIsr};
 use milena_metadata::{BrokerEpoch, BrokerId, PartitionEpoch, Refusal};
 use milena_partition::{IsrAnswer, IsrChange, Patience};
+use milena_roles::leadership;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::cluster::{ChangeError, Controller, leadership};
+use crate::cluster::{ChangeError, Controller};
 use crate::hosted::Hosted;
 use crate::settings::Settings;
 
