@@ -30,6 +30,8 @@ const PAUSES: [(Duration, Duration); 3] = [
 ];
 /// Longest that one try may take.
 pub const TRY: Duration = Duration::from_millis(500);
+/// Longest that a probe takes to connect, before the fault.
+const OPENING: Duration = Duration::from_secs(20);
 /// Longest wait for the answer of a broker that is stopped.
 pub const ZOMBIE_PATIENCE: Duration = Duration::from_secs(300);
 /// Pause between two records to a broker that may be deposed.
@@ -78,8 +80,18 @@ impl Probe {
         recorder: &Arc<Recorder>,
         patience: Duration,
     ) -> Result<Self, Error> {
-        let client = Client::connect(bootstrap, options(patience)).await?;
-        client.versions(Target::Broker(broker)).await?;
+        let connect = || async {
+            let client = Client::connect(bootstrap, options(patience)).await?;
+            client.versions(Target::Broker(broker)).await.map(|_| client)
+        };
+        // A broker that has just got a thousand partitions may be slow: that is not what the drill is about.
+        let began = Instant::now();
+        let client = loop {
+            match connect().await {
+                Err(error) if error.is_retriable() && began.elapsed() < OPENING => {}
+                opened => break opened?,
+            }
+        };
         let (topic, partitions) = (topic.into(), partitions.to_vec());
         Ok(Self { client, broker, topic, partitions, producer, recorder: recorder.clone() })
     }
