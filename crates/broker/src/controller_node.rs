@@ -25,9 +25,9 @@ use crate::http::{self, ControllerProbe};
 use crate::joined::Joined;
 use crate::liveness::Liveness;
 use crate::room::Room;
-use crate::server::{StartError, open_data_dir};
 use crate::settings::Settings;
 use crate::standstill::Standstill;
+use crate::start::{StartError, open_data_dir};
 use crate::view::View;
 
 /// Before a registration for which there was no quorum is tried again.

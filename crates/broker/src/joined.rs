@@ -17,7 +17,7 @@ use crate::data_dir::DataDir;
 use crate::forming::{self, Peering};
 use crate::quorum::Quorum;
 use crate::random;
-use crate::server::{StartError, check_meta};
+use crate::start::{StartError, check_meta};
 
 /// Before the leader is asked again whether this node is a member.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -41,6 +41,7 @@ mod server;
 mod services;
 mod settings;
 mod standstill;
+mod start;
 mod transactions;
 mod view;
 mod waiters;
@@ -51,7 +52,8 @@ pub use forming::{FormingError, Refusal as FormingRefusal};
 pub use listeners::ListenError;
 /// For the threads of the control runtime.
 pub use milena_peer::liveness::urgent as urgent_thread;
-pub use server::{Server, StartError};
+pub use server::Server;
+pub use start::StartError;
 
 /// The APIs that a broker answers, in the order of the table.
 pub fn served_apis() -> impl Iterator<Item = milena_wire::ApiKey> {
