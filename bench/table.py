@@ -90,12 +90,13 @@ class Bench:
         """A topic all of whose partitions have a leader and every replica in sync."""
         self.topics += 1
         name = f"bench-{self.topics}"
-        with Peer(broker.address.split(",")[0], patience=30) as peer:
+        addresses = broker.address.split(",")
+        with Peer(addresses[0], patience=30) as peer:
             answer = create_topic(peer, name, partitions, replicas)
             assert answer["error_code"] == 0, answer
             deadline = time.monotonic() + 30
             # Of several brokers each would have to be asked whether it knows that it leads.
-            while not all_in_sync(peer, name, partitions, replicas) or (replicas == 1 and not all_led_here(peer, name, partitions)):
+            while not all_in_sync(peer, name, partitions, replicas) or (len(addresses) == 1 and not all_led_here(peer, name, partitions)):
                 assert time.monotonic() < deadline, f"{name} has no leaders, or not every replica in sync, after 30 s"
                 time.sleep(0.01)
         return name
