@@ -60,7 +60,15 @@ class Installation:
     def running(self):
         """Processes of this installation's brokers."""
         found = subprocess.run(["pgrep", "-f", f"^{pathlib.Path(MILENA).resolve()} kafka-server-start config/"], capture_output=True, text=True).stdout
-        return [int(line) for line in found.split() if os.readlink(f"/proc/{line}/cwd") == str(self.root)]
+
+        def is_ours(process):
+            try:
+                return os.readlink(f"/proc/{process}/cwd") == str(self.root)
+            except (FileNotFoundError, ProcessLookupError):
+                # It has ended since it was found.
+                return False
+
+        return [int(line) for line in found.split() if is_ours(line)]
 
     def wait_until_stopped(self):
         deadline = time.monotonic() + PATIENCE
