@@ -76,7 +76,7 @@ def metric(broker, name):
 
 
 def said(broker, words):
-    return words in broker.log.read_text(errors="replace")[broker.log_end :]
+    return words.encode() in broker.log.read_bytes()[broker.log_end :]
 
 
 def begin(cluster, topic, leader):
@@ -107,16 +107,21 @@ def fill(directory):
                 chunk = chunk[: len(chunk) // 2]
 
 
-def rot(segment):
-    """Flips a bit in a record of the batch in the middle."""
-    content = bytearray(segment.read_bytes())
-    batches, at = [], 0
+def batch_ends(segment):
+    """Where each batch of a segment ends."""
+    content, ends, at = segment.read_bytes(), [], 0
     while at + 61 < len(content):
         (length,) = struct.unpack_from(">i", content, at + 8)
-        batches.append((at, at + 12 + length))
         at += 12 + length
-    _, end = batches[len(batches) // 2]
-    content[end - 1] ^= 1
+        ends.append(at)
+    return ends
+
+
+def rot(segment):
+    """Flips a bit in a record of the batch in the middle: there are batches behind it, so no torn write did that."""
+    ends = batch_ends(segment)
+    content = bytearray(segment.read_bytes())
+    content[ends[len(ends) // 2] - 1] ^= 1
     segment.write_bytes(content)
 
 
@@ -179,8 +184,10 @@ def test_rotten_segment_is_found_and_copied_anew(disks):
     broker = cluster.brokers[ROTTEN]
     load = begin(cluster, "rotten", ROTTEN)
     try:
-        broker.kill()
         segment = broker.data / "rotten-0" / f"{0:020}.log"
+        # A client that starts slowly sends all that it has gathered as one batch.
+        until(lambda: len(batch_ends(segment)) > 5, 20, lambda: f"batches end at {batch_ends(segment)}")
+        broker.kill()
         rot(segment)
         load.wait_acked(100)
         broker.start()
