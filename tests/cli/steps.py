@@ -111,7 +111,7 @@ STEPS = [
     produce("--topic {}-lines --bogus"),
     # kafka-console-consumer
     consume("--topic {}-lines --from-beginning --max-messages 5"),
-    consume("--topic {}-lines --from-beginning --timeout-ms 4000"),
+    consume("--topic {}-lines --from-beginning --timeout-ms 10000"),
     consume("--topic {}-one --from-beginning --max-messages 5 --formatter-property print.key=true", unordered=True),
     consume(f"--topic {{}}-headers --from-beginning --max-messages 1 {ALL_FIELDS}".strip()),
     consume(f"--topic {{}}-headers --from-beginning --max-messages 1 {ALL_FIELDS}--formatter-property key.separator=|".strip()),

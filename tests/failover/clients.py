@@ -18,7 +18,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from harness.cluster import Cluster, Load, now_us, read_all, verdict
+from harness.cluster import Cluster, Load, judged, now_us
 from harness.drivers import BY_NAME
 
 PARTITIONS = 3
@@ -42,9 +42,7 @@ def rounds_of(cluster, driver, count, settle_s):
             cluster.wait_whole(topic, 60)
             load.wait_acked(20)
             time.sleep(settle_s)
-        load.finish()
-        failed = [it for it in load.outcomes() if "failed" in it]
-        verdict(load, read_all(cluster.bootstrap, topic), cluster.directory)
+        failed = judged(cluster, load)
         assert not failed, failed[:3]
     finally:
         load.kill()

@@ -16,6 +16,8 @@ REPO = pathlib.Path(__file__).resolve().parents[2]
 CACHE = pathlib.Path(os.environ.get("MILENA_TEST_CACHE", REPO / ".cache"))
 KIND = os.environ.get("MILENA_TEST_BROKER", "milena")
 START_PATIENCE = 60.0
+# Ports that were given away: who has them may not listen yet, or not just now.
+taken = set()
 
 
 def free_port(count):
@@ -25,10 +27,14 @@ def free_port(count):
     """
     while True:
         first = random.randrange(11_000, 32_000)
-        sockets = [socket.socket() for _ in range(count)]
+        wanted = range(first, first + count)
+        if not taken.isdisjoint(wanted):
+            continue
+        sockets = [socket.socket() for _ in wanted]
         try:
-            for offset, each in enumerate(sockets):
-                each.bind(("127.0.0.1", first + offset))
+            for port, each in zip(wanted, sockets):
+                each.bind(("127.0.0.1", port))
+            taken.update(wanted)
             return first
         except OSError:
             continue

@@ -7,10 +7,12 @@ import signal
 import subprocess
 import time
 
+from harness import wire
 from harness.broker import KIND, REPO, Broker, free_port
 from harness.drivers import until
 from harness.wire import Peer, Refused
 
+NOT_LEADER_OR_FOLLOWER = 6
 MILENA = os.environ.get("MILENA_BIN", str(REPO / "target/release/milena"))
 
 
@@ -85,22 +87,51 @@ class Cluster:
         return {it["partition_index"]: it for it in found["partitions"]}
 
     def leader(self, topic, partition=0, to=None):
-        return self.partitions(topic, to)[partition]["leader_id"]
+        """Who leads, or will in a moment: a machine that stood still elects anew."""
+        return self.elected(lambda: self.partitions(topic, to).get(partition, {}).get("leader_id", -1), f"nobody leads {topic}-{partition}")
 
     def controller(self):
         asked = [{"topic_name": "__cluster_metadata", "partitions": [{"partition_index": 0}]}]
-        answer = self.ask("DescribeQuorum", 1, topics=asked)
-        return answer["topics"][0]["partitions"][0]["leader_id"]
+        return self.elected(lambda: self.ask("DescribeQuorum", 1, topics=asked)["topics"][0]["partitions"][0]["leader_id"], "no controller")
+
+    def elected(self, ask, missing):
+        """The first answer of `ask` that is a broker's id."""
+        broker = -1
+
+        def known():
+            nonlocal broker
+            broker = ask()
+            return broker >= 0
+
+        until(known, 30, lambda: missing)
+        return broker
+
+    def produce(self, topic, records, partition=0, patience=30, wanted=0, **options):
+        """Until whoever leads answers `wanted`. What a leader took whose followers chose another may be there twice."""
+        answer = None
+
+        def answered():
+            nonlocal answer
+            try:
+                with Peer(self.brokers[self.leader(topic, partition)].address) as peer:
+                    answer = wire.produce(peer, topic, records, partition=partition, **options)["error_code"]
+            except (OSError, Refused) as error:
+                answer = error
+            return answer == wanted
+
+        until(answered, patience, lambda: f"{topic}-{partition} answered with {answer}, not {wanted}")
 
     def coordinator(self, group, key_type=0):
         """Of a group, or with 1 as `key_type` of a transactional id."""
+        answer = None
 
         def found():
+            nonlocal answer
             answer = self.ask("FindCoordinator", 4, key_type=key_type, coordinator_keys=[group])["coordinators"][0]
-            return answer["error_code"] == 0 and answer["node_id"]
+            return answer["error_code"] == 0
 
         until(found, 30, lambda: f"no coordinator for {group}")
-        return found()
+        return answer["node_id"]
 
     def create(self, topic, partitions=3, replication=3, assignment=None, **configs):
         assignments = [{"partition_index": p, "broker_ids": brokers} for p, brokers in enumerate(assignment or [])]
@@ -214,13 +245,21 @@ class Load:
         words = [*driver.command, "load", cluster.bootstrap, topic, str(partitions), str(every_ms)]
         self.log = (cluster.directory / f"{driver.name}-{topic}.jsonl").open("w+")
         self.trouble = (cluster.directory / f"{driver.name}-{topic}.err").open("w+")
+        self.read_up_to, self.told = 0, []
         self.process = subprocess.Popen(
             [str(word) for word in words], stdin=subprocess.PIPE, stdout=self.log, stderr=self.trouble, env=driver.environment
         )
 
     def outcomes(self):
-        with open(self.log.name) as log:
-            return [json.loads(line) for line in log if line.startswith("{") and line.endswith("}\n")]
+        """All so far. Tests ask many times a second, of many thousands: only what is new is read."""
+        with open(self.log.name, "rb") as log:
+            log.seek(self.read_up_to)
+            content = log.read()
+        # The last line may still be on its way.
+        lines = content[: content.rfind(b"\n") + 1]
+        self.read_up_to += len(lines)
+        self.told += [json.loads(line) for line in lines.splitlines() if line.startswith(b"{")]
+        return self.told
 
     def acked(self):
         return [it for it in self.outcomes() if "offset" in it]
@@ -302,3 +341,11 @@ def verdict(load, records, directory):
     done = subprocess.run([MILENA, "check", str(file), "--format", "json"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
+
+
+def judged(cluster, load):
+    """Ends the load: every record that was acknowledged is there once, in order, at its offset. Returns what the client gave up."""
+    load.finish()
+    seen = verdict(load, read_all(cluster.bootstrap, load.topic), cluster.directory)
+    assert seen["acked"] == len(load.acked()) > 0
+    return [it for it in load.outcomes() if "failed" in it]

@@ -12,7 +12,6 @@ from harness.drivers import until
 Record = collections.namedtuple("Record", "partition offset key value")
 
 
-
 def consumer_from_the_start(bootstrap, topic, partitions, isolation):
     consumer = Consumer(
         {

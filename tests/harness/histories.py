@@ -9,6 +9,7 @@ from confluent_kafka import Producer
 from harness.committed import Tail, read
 from harness.drivers import BY_NAME
 from harness.programs import Program
+from harness.wire import Refused
 
 PARTITIONS = 3
 # kafka-python 3.0.12 forgets a request when the coordinator refuses the connection, and its commit then waits for ever: what says
@@ -168,13 +169,19 @@ def judge_history(writers, records):
 
 
 def stable(cluster, topic, partitions=PARTITIONS):
-    """Whether nothing is open in any partition: the last stable offset is the end."""
+    """Whether nothing is open in any partition: the last stable offset is the end. Not while a partition has no leader."""
     ends = []
     for isolation in (0, 1):
         row = []
         for partition in range(partitions):
             asked = [{"name": topic, "partitions": [{"partition_index": partition, "current_leader_epoch": -1, "timestamp": -1}]}]
-            answer = cluster.ask("ListOffsets", 6, to=cluster.leader(topic, partition), replica_id=-1, isolation_level=isolation, topics=asked)
-            row.append(answer["topics"][0]["partitions"][0]["offset"])
+            try:
+                answer = cluster.ask("ListOffsets", 6, to=cluster.leader(topic, partition), replica_id=-1, isolation_level=isolation, topics=asked)
+            except (OSError, Refused):
+                return False
+            found = answer["topics"][0]["partitions"][0]
+            if found["error_code"]:
+                return False
+            row.append(found["offset"])
         ends.append(row)
     return ends[0] == ends[1]

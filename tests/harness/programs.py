@@ -63,7 +63,7 @@ class Program:
         if self.process:
             self.process.wait()
 
-    def stop(self, patience=40):
+    def stop(self, patience=90):
         """SIGTERM, and the exit code."""
         self.process.terminate()
         return self.process.wait(patience)

@@ -49,7 +49,7 @@ def only(futures):
 
 
 def test_cluster(admin, broker):
-    cluster = admin.describe_cluster(request_timeout=10).result(10)
+    cluster = admin.describe_cluster(request_timeout=30).result(30)
     assert len(cluster.cluster_id) == 22 and cluster.controller is not None
     assert [(node.host, node.port) for node in cluster.nodes] == [("127.0.0.1", broker.port)]
 
@@ -66,7 +66,7 @@ def test_topics_described(admin, filled):
 def test_offsets_listed(admin, filled):
     def offset(spec):
         futures = admin.list_offsets({TopicPartition(filled, p): spec for p in range(2)}, isolation_level=IsolationLevel.READ_COMMITTED)
-        return sum(future.result(10).offset for future in futures.values())
+        return sum(future.result(30).offset for future in futures.values())
 
     assert offset(OffsetSpec.earliest()) == 0
     assert offset(OffsetSpec.latest()) == 60
@@ -74,28 +74,28 @@ def test_offsets_listed(admin, filled):
 
 
 def test_partitions_added_and_records_deleted(admin, filled):
-    admin.create_partitions([NewPartitions(filled, 4)])[filled].result(10)
-    until(lambda: len(admin.list_topics(filled, 10).topics[filled].partitions) == 4, 10, lambda: "four partitions")
+    admin.create_partitions([NewPartitions(filled, 4)])[filled].result(30)
+    until(lambda: len(admin.list_topics(filled, 30).topics[filled].partitions) == 4, 30, lambda: "four partitions")
     with pytest.raises(KafkaException, match="INVALID_PARTITIONS"):
-        admin.create_partitions([NewPartitions(filled, 1)])[filled].result(10)
+        admin.create_partitions([NewPartitions(filled, 1)])[filled].result(30)
     deleted = only(admin.delete_records([TopicPartition(filled, 0, 3)], request_timeout=20))
     assert deleted.low_watermark == 3
 
 
 def test_groups(admin, filled, group):
-    listed = admin.list_consumer_groups(request_timeout=10).result(10)
+    listed = admin.list_consumer_groups(request_timeout=30).result(30)
     assert group in [each.group_id for each in listed.valid if each.state == ConsumerGroupState.STABLE and not each.is_simple_consumer_group]
-    described = admin.describe_consumer_groups([group])[group].result(10)
+    described = admin.describe_consumer_groups([group])[group].result(30)
     (member,) = described.members
     assert described.partition_assignor == "range" and described.state == ConsumerGroupState.STABLE
     assert member.host == "/127.0.0.1" and {p.partition for p in member.assignment.topic_partitions} == {0, 1}
     (offsets,) = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
-    assert sum(each.offset for each in offsets.result(10).topic_partitions) == 60
+    assert sum(each.offset for each in offsets.result(30).topic_partitions) == 60
     with pytest.raises(KafkaException, match="NON_EMPTY_GROUP"):
-        admin.delete_consumer_groups([group])[group].result(10)
+        admin.delete_consumer_groups([group])[group].result(30)
     with pytest.raises(KafkaException, match="UNKNOWN_MEMBER_ID|NON_EMPTY"):
         (refused,) = admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, [TopicPartition(filled, 0, 1)])]).values()
-        answer = refused.result(10)
+        answer = refused.result(30)
         for place in answer.topic_partitions:
             if place.error:
                 raise KafkaException(place.error)
@@ -105,23 +105,23 @@ def test_offsets_of_an_empty_group(admin, filled):
     group = f"empty-{filled}"
     wanted = [TopicPartition(filled, 0, 5), TopicPartition(filled, 1, 7)]
     (altered,) = admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, wanted)]).values()
-    assert [place.error for place in altered.result(10).topic_partitions] == [None, None]
+    assert [place.error for place in altered.result(30).topic_partitions] == [None, None]
     (offsets,) = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
-    assert sorted((p.partition, p.offset) for p in offsets.result(10).topic_partitions) == [(0, 5), (1, 7)]
-    admin.delete_consumer_groups([group])[group].result(10)
+    assert sorted((p.partition, p.offset) for p in offsets.result(30).topic_partitions) == [(0, 5), (1, 7)]
+    admin.delete_consumer_groups([group])[group].result(30)
     with pytest.raises(KafkaException, match="GROUP_ID_NOT_FOUND"):
-        admin.delete_consumer_groups([group])[group].result(10)
+        admin.delete_consumer_groups([group])[group].result(30)
 
 
 def test_configs_changed_step_by_step(admin, filled):
     def change(operation, key, value=None):
         entry = ConfigEntry(key, value, incremental_operation=operation)
         resource = ConfigResource(ResourceType.TOPIC, filled, incremental_configs=[entry])
-        admin.incremental_alter_configs([resource])[resource].result(10)
+        admin.incremental_alter_configs([resource])[resource].result(30)
 
     def policy():
         resource = ConfigResource(ResourceType.TOPIC, filled)
-        entry = admin.describe_configs([resource])[resource].result(10)["cleanup.policy"]
+        entry = admin.describe_configs([resource])[resource].result(30)["cleanup.policy"]
         return entry.value, entry.is_default
 
     assert policy() == ("delete", True)

@@ -3,6 +3,7 @@
 Played by librdkafka through confluent-kafka, one of the stricter clients; rarer requests go over the raw protocol.
 """
 
+import contextlib
 import threading
 import time
 
@@ -51,15 +52,16 @@ def consumer(broker, group="unused", **settings):
     return Consumer({**defaults, **{key.replace("_", "."): value for key, value in settings.items()}})
 
 
-def read(reader, count, patience=20):
-    """`count` messages, or those that came in time; errors raise."""
+def read(reader, count, patience=30, passing=()):
+    """`count` messages, or those that came in time; errors raise, but for those whose codes are `passing`."""
     got = []
     deadline = time.monotonic() + patience
     while len(got) < count and time.monotonic() < deadline:
         for message in reader.consume(count - len(got), 0.2):
-            if message.error():
+            if not message.error():
+                got.append(message)
+            elif message.error().code() not in passing:
                 raise KafkaException(message.error())
-            got.append(message)
     return got
 
 
@@ -115,7 +117,7 @@ def test_append_time(broker, make, topic):
     sender.flush(20)
     (message,) = read(assigned(broker, topic), 1)
     kind, when = message.timestamp()
-    assert kind == 2 and abs(when - time.time() * 1000) < 10_000, (kind, when)
+    assert kind == 2 and abs(when - time.time() * 1000) < 60_000, (kind, when)
 
 
 def test_positions_outside_the_log(broker, make, topic):
@@ -127,11 +129,11 @@ def test_positions_outside_the_log(broker, make, topic):
     assert [m.offset() for m in read(assigned(broker, topic, offset=500), 10)] == list(range(10)), "reset to earliest"
     stuck = assigned(broker, topic, offset=500, auto_offset_reset="error")
     with pytest.raises(KafkaException) as refusal:
-        read(stuck, 1, patience=10)
+        read(stuck, 1)
     assert refusal.value.args[0].code() == KafkaError._AUTO_OFFSET_RESET
     ended = assigned(broker, topic, offset=4, enable_partition_eof=True)
     codes = []
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while KafkaError._PARTITION_EOF not in codes and time.monotonic() < deadline:
         message = ended.poll(0.5)
         if message is not None:
@@ -225,8 +227,9 @@ def test_topic_made_again_is_another_topic(broker, make, topic):
     for i in range(5):
         fresh.produce(topic, b"new %d" % i)
     assert fresh.flush(20) == 0
-    # Its position, 30, is beyond the new end: reset, and everything new is read.
-    assert [m.value() for m in read(reader, 5, patience=30)] == [b"new %d" % i for i in range(5)]
+    # Its position, 30, is beyond the new end: reset, and everything new is read. If it asked while there was no topic it says so.
+    gone = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
+    assert [m.value() for m in read(reader, 5, patience=60, passing=gone)] == [b"new %d" % i for i in range(5)]
 
 
 def test_group_offsets_of_a_deleted_topic_are_gone(broker, make, topic):
@@ -253,7 +256,7 @@ def start_and_end(peer, topic):
 
 
 def usable(peer, topic):
-    until(lambda: fetch(peer, topic, 0)["responses"][0]["partitions"][0]["error_code"] == 0, 10, lambda: f"{topic} is not served")
+    until(lambda: fetch(peer, topic, 0)["responses"][0]["partitions"][0]["error_code"] == 0, 30, lambda: f"{topic} is not served")
 
 
 def test_retention_by_size_and_by_time(broker, topic):
@@ -266,12 +269,13 @@ def test_retention_by_size_and_by_time(broker, topic):
         for i in range(40):
             wire.produce(peer, sized, batch([(None, bytes(200_000))]))
             wire.produce(peer, timed, batch([(None, bytes(200_000))], timestamp=old if i < 20 else None))
-        until(lambda: start_and_end(peer, sized)[0] > 0, 20, lambda: f"retention.bytes: {start_and_end(peer, sized)}")
-        until(lambda: start_and_end(peer, timed)[0] > 0, 20, lambda: f"retention.ms: {start_and_end(peer, timed)}")
+        # Five records make a segment; whole segments go while at least retention.bytes remain.
+        until(lambda: start_and_end(peer, sized)[0] >= 24, 30, lambda: f"retention.bytes: {start_and_end(peer, sized)}")
+        until(lambda: start_and_end(peer, timed)[0] >= 14, 30, lambda: f"retention.ms: {start_and_end(peer, timed)}")
+        # Nor does the next look take more.
         time.sleep(1)
         start, end = start_and_end(peer, sized)
-        # Five records make a segment; whole segments go while at least retention.bytes remain.
-        assert end == 40 and 10 <= end - start <= 16, (start, end)
+        assert end == 40 and 24 <= start <= 30, (start, end)
         start, end = start_and_end(peer, timed)
         assert end == 40 and 14 <= start <= 20, (start, end)
         refused = fetch(peer, timed, 0)["responses"][0]["partitions"][0]
@@ -289,9 +293,13 @@ def test_segments_deleted_by_retention_leave_the_disk(broker, topic):
         folder = broker.data / f"{topic}-0"
 
         def stored():
-            return sum(len(file.read_bytes()) for file in folder.glob("*.log*") if file.exists())
+            sizes = []
+            for file in folder.glob("*.log*"):
+                with contextlib.suppress(FileNotFoundError):
+                    sizes.append(file.stat().st_size)
+            return sum(sizes)
 
-        until(lambda: stored() < 4 << 20, 20, lambda: sorted(file.name for file in folder.iterdir()))
+        until(lambda: stored() < 4 << 20, 40, lambda: sorted(file.name for file in folder.iterdir()))
 
 
 def test_many_writers_and_readers_at_once(broker, make, topic):
@@ -309,7 +317,7 @@ def test_many_writers_and_readers_at_once(broker, make, topic):
                 except BufferError:
                     sender.poll(0.1)
             sender.poll(0)
-        assert sender.flush(60) == 0
+        assert sender.flush(120) == 0
 
     seen = {number: set() for number in range(8)}
     stop = threading.Event()
@@ -328,11 +336,11 @@ def test_many_writers_and_readers_at_once(broker, make, topic):
     for thread in threads:
         thread.start()
     try:
-        until(lambda: all(len(offsets) == each for offsets in seen.values()), 90, lambda: {n: len(o) for n, o in seen.items()})
+        until(lambda: all(len(offsets) == each for offsets in seen.values()), 180, lambda: {n: len(o) for n, o in seen.items()})
     finally:
         stop.set()
         for thread in threads:
             thread.join(30)
     for number in range(8):
-        values = [m.value() for m in read(assigned(broker, topic, number), each, patience=30)]
+        values = [m.value() for m in read(assigned(broker, topic, number), each, patience=60)]
         assert values == [b"%d:%d" % (number, i) for i in range(each)], f"partition {number}"

@@ -2,6 +2,7 @@
 kafka-dump-log finds nothing to object to in what the cleaner left.
 """
 
+import contextlib
 import re
 import time
 
@@ -52,6 +53,13 @@ def closed_segments(broker, topic):
     return sorted(folder(broker, topic).glob("*.log"))[:-1]
 
 
+def alter(broker, topic, **settings):
+    entries = [ConfigEntry(key.replace("_", "."), str(value), incremental_operation=AlterConfigOpType.SET) for key, value in settings.items()]
+    admin = AdminClient({"bootstrap.servers": broker.address})
+    for future in admin.incremental_alter_configs([ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)]).values():
+        future.result(20)
+
+
 def produce(broker, topic, rows, **settings):
     sender = Producer({"bootstrap.servers": broker.address, **{key.replace("_", "."): value for key, value in settings.items()}})
     refused = []
@@ -72,7 +80,7 @@ def everything(broker, topic, isolation="read_committed"):
     """All messages from the first offset to the end, whose offsets grow."""
     reader = Consumer({"bootstrap.servers": broker.address, "group.id": "unused", "enable.partition.eof": True, "isolation.level": isolation})
     reader.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
-    got, deadline = [], time.monotonic() + 30
+    got, deadline = [], time.monotonic() + 60
     while time.monotonic() < deadline:
         message = reader.poll(1)
         if message is None:
@@ -125,19 +133,32 @@ def wait_cleaned(broker, topic, offset):
     until(lambda: cleaned_to(broker, topic) >= offset, f"{topic} cleaned up to {offset}")
 
 
+def files(broker, topic, *suffixes):
+    """Path and identity of each file: the cleaner puts others in their places."""
+    found = []
+    for path in sorted(path for suffix in suffixes for path in folder(broker, topic).glob(f"*.{suffix}")):
+        with contextlib.suppress(FileNotFoundError):
+            found.append((str(path), path.stat().st_ino))
+    return found
+
+
 def dump(broker, topic, *options):
-    """kafka-dump-log over every file of the partition; fails if it objects to anything."""
-    logs = ",".join(str(path) for path in sorted(folder(broker, topic).glob("*.log")))
-    out = LATEST.run("kafka-dump-log", "--deep-iteration", "--files", logs, *options)
-    indexes = ",".join(str(path) for suffix in ("index", "timeindex", "txnindex") for path in sorted(folder(broker, topic).glob(f"*.{suffix}")))
-    checked = LATEST.run("kafka-dump-log", "--files", indexes) + LATEST.run("kafka-dump-log", "--index-sanity-check", "--files", indexes)
-    for text in (out, checked):
+    """kafka-dump-log over every file of the partition; fails if it objects to anything. Again, if the cleaner went on meanwhile."""
+    before = None
+    while before != (before := (files(broker, topic, "log"), files(broker, topic, "index", "timeindex", "txnindex"))):
+        logs, indexes = (",".join(path for path, _ in each) for each in before)
+        words = [("--deep-iteration", "--files", logs, *options), ("--files", indexes), ("--index-sanity-check", "--files", indexes)]
+        answers = [LATEST.attempt("kafka-dump-log", *each) for each in words]
+    assert [code for code, _, _ in answers] == [0, 0, 0], answers
+    (_, out, _), *checked = answers
+    for text in (out, *(each[1] for each in checked)):
         assert not re.search(r"mismatch|corrupt|invalid|not valid|exception|out.of.order", text, re.IGNORECASE), text
     return out
 
 
 def test_a_reader_from_the_start_sees_each_keys_last_value(broker, make, topic):
-    make(topic)
+    # Nothing is cleaned before it was measured.
+    make(topic, min_compaction_lag_ms=3_600_000)
     expected = {}
     for codec in ("none", "gzip", "snappy", "lz4", "zstd"):
         rows = [(b"k%d" % (number % 50), b"%s %d" % (codec.encode(), number)) for number in range(1000)]
@@ -145,6 +166,7 @@ def test_a_reader_from_the_start_sees_each_keys_last_value(broker, make, topic):
         expected.update(rows)
         close_segment(broker, topic)
     before = sum(path.stat().st_size for path in closed_segments(broker, topic))
+    alter(broker, topic, min_compaction_lag_ms=0)
     wait_cleaned(broker, topic, 5000)
     got = everything(broker, topic)
     assert latest(got) == expected
@@ -171,7 +193,7 @@ def test_transactions_are_cleaned_by_their_markers(broker, make, topic):
     make(topic)
     sender = Producer({"bootstrap.servers": broker.address, "transactional.id": topic})
     try:
-        sender.init_transactions(10)
+        sender.init_transactions(30)
     except KafkaException as error:
         pytest.skip(f"no transactions: {error}")
     for number in range(6):
@@ -179,10 +201,10 @@ def test_transactions_are_cleaned_by_their_markers(broker, make, topic):
         for key in range(3):
             sender.produce(topic, b"%d" % number, b"k%d" % key)
         if number % 2:
-            sender.flush(10)
-            sender.abort_transaction(10)
+            sender.flush(30)
+            sender.abort_transaction(30)
         else:
-            sender.commit_transaction(10)
+            sender.commit_transaction(30)
         close_segment(broker, topic)
     wait_cleaned(broker, topic, 20)
     expected = {b"k0": b"4", b"k1": b"4", b"k2": b"4"}
@@ -195,10 +217,10 @@ def test_transactions_are_cleaned_by_their_markers(broker, make, topic):
     broker.start()
     assert latest(everything(broker, topic)) == expected
     sender = Producer({"bootstrap.servers": broker.address, "transactional.id": topic})
-    sender.init_transactions(20)
+    sender.init_transactions(30)
     sender.begin_transaction()
     sender.produce(topic, b"after", b"k0")
-    sender.commit_transaction(10)
+    sender.commit_transaction(30)
     assert latest(everything(broker, topic))[b"k0"] == b"after"
 
 
@@ -207,7 +229,7 @@ def test_an_idempotent_producer_goes_on_over_a_cleaning_and_a_restart(broker, ma
     sender = Producer({"bootstrap.servers": broker.address, "enable.idempotence": True})
     for number in range(20):
         sender.produce(topic, b"%d" % number, b"same")
-        assert sender.flush(20) == 0
+        assert sender.flush(30) == 0
         if number % 5 == 4:
             close_segment(broker, topic)
     wait_cleaned(broker, topic, 15)
@@ -224,24 +246,22 @@ def test_settings_change_without_a_restart(broker, make, topic):
     make(topic, cleanup_policy="delete")
     produce(broker, topic, [(None, b"no key"), (b"a", b"1"), (b"a", b"2")])
     close_segment(broker, topic)
-    admin = AdminClient({"bootstrap.servers": broker.address})
-    entries = [ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.SET)]
-    for future in admin.incremental_alter_configs([ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)]).values():
-        future.result(10)
+    alter(broker, topic, cleanup_policy="compact")
     wait_cleaned(broker, topic, 3)
     assert [(m.key(), m.value()) for m in everything(broker, topic)][:1] == [(b"a", b"2")]
     refused = Producer({"bootstrap.servers": broker.address})
     answers = []
     refused.produce(topic, b"no key", on_delivery=lambda error, _: answers.append(error))
-    refused.flush(20)
+    refused.flush(30)
     assert answers[0] is not None and answers[0].name() == "INVALID_RECORD"
 
 
 def test_old_segments_of_a_topic_with_both_policies_are_deleted_too(broker, make, topic):
-    make(topic, cleanup_policy="compact,delete", retention_ms=1500)
+    make(topic, cleanup_policy="compact,delete")
     produce(broker, topic, [(b"old", b"1")])
     close_segment(broker, topic)
     wait_cleaned(broker, topic, 1)
+    alter(broker, topic, retention_ms=1500)
     until(lambda: b"old" not in latest(everything(broker, topic)))
 
 
@@ -259,7 +279,6 @@ def test_a_lag_limit_cleans_a_topic_to_which_nothing_is_written(broker, make, to
 def test_a_partition_that_cannot_be_cleaned_is_set_aside_and_counted(tmp_path, topic):
     settings = {**SETTINGS, "log.cleaner.backoff.ms": "500"}
     with Broker(tmp_path / "damaged", settings) as broker:
-        admin = AdminClient({"bootstrap.servers": broker.address})
         for name in (topic, f"{topic}-good"):
             words = [word for pair in {**COMPACTED, "segment.ms": "3600000"}.items() for word in ("--config", "=".join(pair))]
             LATEST.run("kafka-topics", "--bootstrap-server", broker.address, "--create", "--topic", name, *words)
@@ -270,10 +289,8 @@ def test_a_partition_that_cannot_be_cleaned_is_set_aside_and_counted(tmp_path, t
             byte = file.read(1)
             file.seek(65)
             file.write(bytes([byte[0] ^ 1]))
-        entries = [ConfigEntry("segment.ms", "300", incremental_operation=AlterConfigOpType.SET)]
-        resources = [ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries) for name in (topic, f"{topic}-good")]
-        for future in admin.incremental_alter_configs(resources).values():
-            future.result(10)
+        for name in (topic, f"{topic}-good"):
+            alter(broker, name, segment_ms=300)
         for name in (topic, f"{topic}-good"):
             close_segment(broker, name)
         wait_cleaned(broker, f"{topic}-good", 2)

@@ -24,6 +24,7 @@ INVALID_PRODUCER_ID_MAPPING = 49
 INVALID_TRANSACTION_TIMEOUT = 50
 OPERATION_NOT_ATTEMPTED = 55
 UNSTABLE_OFFSET_COMMIT = 88
+CONCURRENT_TRANSACTIONS = 51
 PRODUCER_FENCED = 90
 TRANSACTIONAL_ID_NOT_FOUND = 105
 TRANSACTION_ABORTABLE = 120
@@ -66,6 +67,19 @@ def topic(broker):
     return name
 
 
+def patiently(ask, code=lambda answer: answer.error_code):
+    """Again, as clients do, while markers of the transaction before are on their way: the coordinator waits for them for some
+    time before it says so, and a busy disk may need longer.
+    """
+    deadline = time.monotonic() + 30
+    while True:
+        began = time.monotonic()
+        answer = ask()
+        if code(answer) != CONCURRENT_TRANSACTIONS or began > deadline:
+            return answer
+        assert time.monotonic() - began > 0.3, "told at once to come again"
+
+
 class Transactional:
     """A transactional id and the producer it has."""
 
@@ -75,7 +89,8 @@ class Transactional:
         self.producer_id, self.epoch = self.init(timeout_ms)
 
     def init(self, timeout_ms=60_000):
-        answer = self.peer.ask("InitProducerId", 5, transactional_id=self.id, transaction_timeout_ms=timeout_ms, producer_id=-1, producer_epoch=-1)
+        fields = {"transactional_id": self.id, "transaction_timeout_ms": timeout_ms, "producer_id": -1, "producer_epoch": -1}
+        answer = patiently(lambda: self.peer.ask("InitProducerId", 5, **fields))
         assert answer.error_code == 0
         return answer.producer_id, answer.producer_epoch
 
@@ -86,8 +101,12 @@ class Transactional:
         """The code of each partition."""
         fields = {f"v3_and_below_{key}": value for key, value in self.who(epoch).items()}
         fields["v3_and_below_topics"] = [{"name": topic, "partitions": partitions}]
-        answer = self.peer.ask("AddPartitionsToTxn", version, **fields)
-        return [it.partition_error_code for it in answer.results_by_topic_v3_and_below[0].results_by_partition]
+
+        def codes():
+            answer = self.peer.ask("AddPartitionsToTxn", version, **fields)
+            return [it.partition_error_code for it in answer.results_by_topic_v3_and_below[0].results_by_partition]
+
+        return patiently(codes, lambda found: found[0])
 
     def verify(self, topic, partition):
         transaction = {**self.who(), "verify_only": True, "topics": [{"name": topic, "partitions": [partition]}]}
@@ -95,7 +114,7 @@ class Transactional:
         return answer.results_by_transaction[0].topic_results[0].results_by_partition[0].partition_error_code
 
     def end(self, committed, version=4, epoch=None):
-        return self.peer.ask("EndTxn", version, **self.who(epoch), committed=committed)
+        return patiently(lambda: self.peer.ask("EndTxn", version, **self.who(epoch), committed=committed))
 
     def commit_offset(self, group, topic, offset, version=3, epoch=None, generation=-1, member=""):
         partition = {"partition_index": 0, "committed_offset": offset, "committed_leader_epoch": -1, "committed_metadata": ""}
@@ -220,12 +239,13 @@ def test_init_producer_id_aborts_what_is_open_and_waits_for_its_markers(peer, to
 
 
 def test_abandoned_transaction_ends_by_its_time_out(peer, topic):
-    it = Transactional(peer, timeout_ms=200)
+    # Long enough for the two requests that must reach it while it is open.
+    it = Transactional(peer, timeout_ms=2_000)
     assert it.add(topic, [0]) == [0]
     records = batch(producer=(it.producer_id, it.epoch, 0), attributes=0x10)
     fields = {**produce_fields(topic, records), "transactional_id": it.id}
     assert peer.ask("Produce", 9, **fields).responses[0].partition_responses[0].error_code == 0
-    until(lambda: it.described().transaction_state == "CompleteAbort", 10, lambda: it.described())
+    until(lambda: it.described().transaction_state == "CompleteAbort", 30, lambda: it.described())
     assert it.end(COMMIT).error_code == PRODUCER_FENCED
 
 
@@ -263,12 +283,13 @@ def test_state_survives_a_restart(broker, topic):
         assert it.described().transaction_state == "Ongoing"
         assert offset_of(peer, group, topic) == (-1, UNSTABLE_OFFSET_COMMIT)
         assert it.end(COMMIT, 5).error_code == 0
-        until(lambda: it.described().transaction_state == "CompleteCommit", 10, lambda: it.described())
+        until(lambda: it.described().transaction_state == "CompleteCommit", 30, lambda: it.described())
         assert offset_of(peer, group, topic) == (9, 0)
 
 
 def test_tools_print_the_same(broker, peer, topic):
-    it = Transactional(peer)
+    # It stays open while Java starts nine times.
+    it = Transactional(peer, timeout_ms=900_000)
     assert it.add(topic, [0]) == [0]
     milena = broker.milena_command()[0]
 
@@ -321,7 +342,7 @@ def test_transaction_in_a_partition_that_was_deleted_completes(broker, peer, top
     assert peer.ask("DeleteTopics", 5, topic_names=[deleted], timeout_ms=10_000).responses[0].error_code == 0
     assert it.end(COMMIT).error_code == 0
     until(lambda: it.described().transaction_state == "CompleteCommit", 20, lambda: it.described())
-    until(lambda: ends(peer, topic) == (2, 2), 10, lambda: ends(peer, topic))
+    until(lambda: ends(peer, topic) == (2, 2), 30, lambda: ends(peer, topic))
 
 
 def test_hanging_transaction_is_found_and_ended_by_hand(broker, topic):
@@ -353,6 +374,6 @@ def test_hanging_transaction_is_found_and_ended_by_hand(broker, topic):
             for left in range(partition, 2):
                 assert any(line.split()[:3] == [topic, str(left), str(9_000_000 + left)] for line in found.splitlines()), found
             ask("kafka-transactions", *at, "abort", "--topic", topic, "--partition", str(partition), "--start-offset", "1")
-            until(lambda: ends(peer, topic, partition) == (3, 3), 10, lambda: ends(peer, topic, partition))
+            until(lambda: ends(peer, topic, partition) == (3, 3), 30, lambda: ends(peer, topic, partition))
         found = ask_ours("kafka-transactions", *at, "find-hanging", "--topic", topic)
         assert topic not in found, found

@@ -17,7 +17,7 @@ import pytest
 
 from harness import wire
 from harness.broker import KIND, Broker, free_port
-from harness.cluster import Cluster, Load, read_all, verdict
+from harness.cluster import Cluster, Load, judged
 from harness.drivers import BY_NAME, until
 from harness.wire import Peer
 
@@ -89,13 +89,6 @@ def begin(cluster, topic, leader):
     return load
 
 
-def judge(cluster, load):
-    """Every record that was acknowledged is there once, in order, at its offset."""
-    load.finish()
-    seen = verdict(load, read_all(cluster.bootstrap, load.topic), cluster.directory)
-    assert seen["acked"] == len(load.acked()) > 0
-
-
 def fill(directory):
     """Not a byte is left."""
     with open(directory / "somebody-elses", "wb", buffering=0) as file:
@@ -140,15 +133,16 @@ def test_full_disk_ends_nothing_and_is_left_when_there_is_room(disks):
             # Whoever has room leads, and the client finds them.
             load.wait_acked(100)
             # The ballast gives room to the metadata log; that it may be taken, too, is the point of the next round.
-            assert metric(broker, "milena_disk_ballast_bytes") == 0
+            until(lambda: metric(broker, "milena_disk_ballast_bytes") == 0, 20, lambda: "the ballast is kept")
             fill(broker.data)
             load.wait_acked(100)
             assert broker.alive(), "a full disk ended the broker"
             (broker.data / "somebody-elses").unlink()
             until(lambda: metric(broker, LEVEL) == 0, 20, lambda: f"level {metric(broker, LEVEL)}")
             cluster.wait_whole("filled", 60)
-        assert said(broker, "producers are refused") and said(broker, "there is room on the disk again")
-        judge(cluster, load)
+        for words in ("producers are refused", "there is room on the disk again"):
+            until(lambda: said(broker, words), 10, lambda: f"it does not say: {words}")
+        judged(cluster, load)
     finally:
         load.kill()
 
@@ -166,7 +160,7 @@ def test_failed_disk_ends_its_broker_after_it_has_handed_over(disks):
         assert broker.process.returncode != 0
         assert said(broker, f"data directory {broker.data} has failed")
         load.wait_acked(100)
-        assert cluster.leader("failed", to=ROTTEN) != FAILING
+        until(lambda: cluster.leader("failed", to=ROTTEN) != FAILING, 10, lambda: "the broker that ended leads")
         broker.log_end = broker.log.stat().st_size
         run("umount", "--lazy", broker.data)
         # Somebody looked after the device.
@@ -174,7 +168,7 @@ def test_failed_disk_ends_its_broker_after_it_has_handed_over(disks):
         run("mount", "-o", "loop", cluster.image, broker.data)
         broker.start()
         cluster.wait_whole("failed", 60)
-        judge(cluster, load)
+        judged(cluster, load)
     finally:
         load.kill()
 
@@ -196,9 +190,10 @@ def test_rotten_segment_is_found_and_copied_anew(disks):
         (aside,) = broker.data.glob("rotten-0.*-damaged")
         cluster.wait_whole("rotten", 60)
         load.wait_acked(50)
-        judge(cluster, load)
-        sizes = {(broker.data / "rotten-0" / f"{0:020}.log").stat().st_size for broker in cluster.brokers.values()}
-        assert len(sizes) == 1, sizes
+        judged(cluster, load)
+        # All replicas are in sync, and a follower may have a batch to fetch all the same.
+        sizes = lambda: {(broker.data / "rotten-0" / f"{0:020}.log").stat().st_size for broker in cluster.brokers.values()}
+        until(lambda: len(sizes()) == 1, 20, sizes)
         shutil.rmtree(aside)
     finally:
         load.kill()
@@ -233,9 +228,10 @@ def test_single_broker_on_a_full_disk_answers_in_time(tmp_path):
         return peer.ask("InitProducerId", 2, transactional_id=transactional_id, transaction_timeout_ms=60_000)["error_code"]
 
     def in_time(ask):
+        """Three seconds are the longest that the broker waits for room; the machine may need some, too."""
         began = time.monotonic()
         answer = ask()
-        assert time.monotonic() - began < 5, answer
+        assert time.monotonic() - began < 10, answer
         return answer
 
     try:
@@ -265,7 +261,8 @@ def test_single_broker_on_a_full_disk_answers_in_time(tmp_path):
                 assert in_time(lambda: begin(peer, "t")) == COORDINATOR_NOT_AVAILABLE
                 assert in_time(lambda: committed(peer)) == last
                 assert in_time(lambda: wire.fetch(peer, "kept", 0))["responses"][0]["partitions"][0]["error_code"] == 0
-            assert broker.alive() and said(broker, "no room for metadata, waiting for some")
+            until(lambda: said(broker, "no room for metadata, waiting for some"), 10, lambda: "it does not say what it waits for")
+            assert broker.alive()
             (broker.data / "somebody-elses").unlink()
             with Peer(broker.address) as peer:
                 # What was not answered with success may have happened all the same.

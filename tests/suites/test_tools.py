@@ -238,7 +238,7 @@ def test_verifiable_clients(tools, at, broker, topic):
     events = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
     assert events[-1]["name"] == "tool_data" and events[-1]["acked"] == 500, events[-1]
     words = tools.command("kafka-verifiable-consumer", *server, "--topic", topic, "--group-id", f"v-{topic}", "--max-messages", "500", "--reset-policy", "earliest")
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
     events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     read = sum(event["count"] for event in events if event["name"] == "records_consumed")
     assert read == 500, f"{read} records consumed: {done.stderr[-300:]}"

@@ -22,7 +22,7 @@ CHOSEN = [name for name in os.environ.get("MILENA_TRANSACTION_CLIENTS", NAMES).s
 # aiokafka's loop is in test_transactions.py.
 TRANSFORMERS = [name for name in CHOSEN if name != "aiokafka"]
 TOPIC = "history"
-PATIENCE = 60
+PATIENCE = 120
 
 
 class Day:

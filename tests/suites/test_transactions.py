@@ -99,7 +99,8 @@ def test_history_of_transactions_has_no_anomaly(cluster):
     tail = Tail(cluster.bootstrap, topic, PARTITIONS)
     writers = [Writer(cluster, driver, f"{driver}-{n}", topic) for driver in WRITERS for n in range(1 if driver == "java" else 2)]
 
-    def go_on(patience=60):
+    def go_on(patience=120):
+        # As long as in the loops above, and for the same reason.
         wanted = {it.id: it.committed() + 10 for it in writers}
 
         def there():
