@@ -9,7 +9,7 @@ use milena_disk::Health;
 use milena_log::fs::{RealFs, WatchedFs};
 use milena_log::{
     Checkpoint, CheckpointEntry, DamagePolicy, DirEntryKind, Error, LastShutdown, Log, LogDir,
-    MetaProperties, OpenOptions, ReplayEvent, Storage, TopicId,
+    MetaProperties, OpenOptions, ReplayEvent, Storage, Synced, TopicId,
 };
 use milena_partition::Producers;
 use milena_records::Offset;
@@ -276,8 +276,8 @@ impl DataDir {
     }
 
     /// Makes everything in the directory durable.
-    pub(crate) fn sync_all(&self) -> Result<(), Error> {
-        self.root.sync_all().map(drop)
+    pub(crate) fn sync_all(&self) -> Result<Synced, Error> {
+        self.root.sync_all()
     }
 
     /// Writes the checkpoints of these partitions as they are now. A failure is logged: the next round tries again.

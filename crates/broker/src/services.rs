@@ -153,7 +153,7 @@ impl Services {
             }
         }
         let synced =
-            self.data_dir.sync_all().and_then(|()| self.data_dir.write_checkpoints(offsets.into_iter()));
+            self.data_dir.sync_all().and_then(|_| self.data_dir.write_checkpoints(offsets.into_iter()));
         if let Err(error) = synced {
             warn!(%error, "checkpoints not written");
             return false;

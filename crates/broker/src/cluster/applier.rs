@@ -35,6 +35,10 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Threads that open logs at start.
 const OPENERS: usize = 4;
 
+/// So many new partitions are made durable by one call, which waits for whatever else was written to the disk. The
+/// first appends to fewer of them see to it themselves.
+const MANY: usize = 32;
+
 /// Keeps partitions and view in step with the committed image.
 pub(crate) struct Applier {
     pub(crate) broker: BrokerId,
@@ -154,6 +158,7 @@ impl Applier {
             delta.partitions.iter().filter_map(|change| self.apply_partition(&image, &lives, change)),
         );
         delta.configs.iter().for_each(|resource| self.configure(&image, resource));
+        self.make_durable(&delta);
         self.view.publish(image);
         debug!(
             index = self.view.image().index(),
@@ -166,6 +171,22 @@ impl Applier {
             std::thread::spawn(move || doomed.iter().for_each(|path| data_dir.remove(path)));
         }
         delta.deleted.iter().map(|topic| TopicId(topic.id.0)).collect()
+    }
+
+    /// Makes the directories of many new partitions durable behind everybody's back, so that their first records need
+    /// not wait for each of them: a topic of a thousand partitions, or markers in as many.
+    fn make_durable(&self, delta: &Delta) {
+        let new = delta.partitions.iter().filter(|change| change.before.is_none());
+        let hosted: Vec<_> =
+            new.filter_map(|change| self.partitions.get(change.topic, change.index)).collect();
+        if hosted.len() < MANY {
+            return;
+        }
+        let data_dir = Arc::clone(&self.data_dir);
+        std::thread::spawn(move || match data_dir.sync_all() {
+            Ok(synced) => hosted.iter().for_each(|it| it.creation_is_durable(&synced)),
+            Err(error) => warn!(%error, "new partitions are not durable yet; their first appends see to it"),
+        });
     }
 
     fn drop_topic(&self, topic: &Topic) -> Vec<PathBuf> {

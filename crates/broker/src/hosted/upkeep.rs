@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-use milena_log::{Error, FlushHandle};
+use milena_log::{Error, FlushHandle, Synced};
 use milena_partition::Role;
 use milena_records::Offset;
 use milena_wire::ErrorCode;
@@ -126,6 +126,11 @@ impl Hosted {
             (state.unflushed, state.rolled) = (Unflushed::default(), false);
             state.log.flush_handle().map_err(|error| warn!(%error, "flush failed")).ok()
         })?
+    }
+
+    /// Its directory was made before everything was made durable: the first append need not wait for that.
+    pub(crate) fn creation_is_durable(&self, synced: &Synced) {
+        self.with(|state| state.log.creation_is_durable(synced));
     }
 
     /// The values for the checkpoints.
