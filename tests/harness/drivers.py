@@ -112,6 +112,11 @@ def until(condition, patience, what):
         time.sleep(0.02)
 
 
+def lately():
+    """Milliseconds of a minute ago, for records: retention takes what is old by its time stamp, and the future is refused."""
+    return int(time.time() * 1000) - 60_000
+
+
 def python(environment, script):
     return [CACHE / environment / "bin/python", PYTHON / script]
 

@@ -10,7 +10,7 @@ import pytest
 
 from harness.broker import KIND, Broker
 from harness.cluster import MILENA, Isolated, Load, judged
-from harness.drivers import BY_NAME, until
+from harness.drivers import BY_NAME, lately, until
 from harness.wire import Peer, Refused
 
 PRODUCER = BY_NAME[os.environ.get("MILENA_ROLES_CLIENT", "confluent-kafka")]
@@ -89,7 +89,7 @@ def test_controllers_vote_and_brokers_serve(cluster):
     lasting = lambda: [it.data for it in cluster.controllers.values() if (it.data / "founding").exists()]
     until(lambda: not lasting(), 30, lambda: f"a voter that lost its log could found the cluster anew: {lasting()}")
     cluster.create("served", 3)
-    PRODUCER.run("produce", cluster.bootstrap, "served", "lz4", "all", "1", 300, 1_795_000_000_000)
+    PRODUCER.run("produce", cluster.bootstrap, "served", "lz4", "all", "1", 300, lately())
     assert len(PRODUCER.run("consume", cluster.bootstrap, "served", 300)) == 300
     commit(cluster, "g", "served")
 
@@ -137,7 +137,7 @@ def test_all_controllers_restart_and_nothing_is_forgotten(cluster):
     until(lambda: recalled(cluster, "kept", "kept") == before, 30, lambda: recalled(cluster, "kept", "kept"))
     cluster.make_whole()
     cluster.wait_whole("kept")
-    PRODUCER.run("produce", cluster.bootstrap, "kept", "none", "all", "1", 10, 1_795_000_000_000)
+    PRODUCER.run("produce", cluster.bootstrap, "kept", "none", "all", "1", 10, lately())
     commit(cluster, "kept", "kept")
 
 
@@ -163,7 +163,7 @@ def test_one_controller_and_one_broker_that_are_told_an_address_only(tmp_path):
     with Isolated(tmp_path, brokers=1, controllers=1, bootstrap=True) as cluster:
         assert voters(cluster) == ([101], 101)
         cluster.create("small", 1, 1)
-        PRODUCER.run("produce", cluster.bootstrap, "small", "none", "all", "1", 10, 1_795_000_000_000)
+        PRODUCER.run("produce", cluster.bootstrap, "small", "none", "all", "1", 10, lately())
         assert len(PRODUCER.run("consume", cluster.bootstrap, "small", 10)) == 10
         commit(cluster, "g", "small")
 

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from harness.drivers import NEUTRAL, until
+from harness.drivers import NEUTRAL, lately, until
 from harness.tools import VERSIONS, Tools
 
 LATEST = Tools("4.3.1")
@@ -24,10 +24,10 @@ def at(broker):
     return ("--bootstrap-server", broker.address)
 
 
-def filled(broker, topic, partitions=1, count=60, base_ms=1_795_000_000_000, codec="none", *configs):
-    """A topic with `count` records."""
-    NEUTRAL.run("create", broker.address, topic, partitions, *configs)
-    NEUTRAL.run("produce", broker.address, topic, codec, "all", "1", count, base_ms)
+def filled(broker, topic, partitions=1, base_ms=None):
+    """A topic with sixty records."""
+    NEUTRAL.run("create", broker.address, topic, partitions)
+    NEUTRAL.run("produce", broker.address, topic, "none", "all", "1", 60, base_ms or lately())
 
 
 def test_quickstart_of_the_documentation(tools, at):
@@ -166,9 +166,10 @@ def test_members_of_a_group_are_described(tools, at, broker, topic):
 
 
 def test_get_offsets(tools, at, broker, topic):
-    filled(broker, topic, base_ms=1_795_000_000_000)
+    base_ms = lately()
+    filled(broker, topic, base_ms=base_ms)
     option = "--broker-list" if tools.version == "2.8.0" else "--bootstrap-server"
-    for time_, want in [("-1", 60), ("-2", 0), ("1795000000031", 31)]:
+    for time_, want in [("-1", 60), ("-2", 0), (str(base_ms + 31), 31)]:
         out = tools.run("kafka-get-offsets", option, broker.address, "--topic", topic, "--time", time_)
         assert out.split() == [f"{topic}:0:{want}"], f"--time {time_}: {out}"
     if tools.version != "2.8.0":
@@ -270,10 +271,10 @@ def test_dump_log_reads_every_file(broker, topic):
     """`.log`, `.index`, `.timeindex` and `.snapshot`, of rolled segments and of the active one, in all codecs."""
     small = ("segment.bytes=1048576", "index.interval.bytes=200")
     NEUTRAL.run("create", broker.address, topic, 1, *small)
-    sent = 0
+    sent, base_ms = 0, lately()
     for round_ in range(4):
         for codec in CODECS:
-            NEUTRAL.run("produce", broker.address, topic, codec, "all", "1", 1500, 1_795_000_000_000 + sent)
+            NEUTRAL.run("produce", broker.address, topic, codec, "all", "1", 1500, base_ms + sent)
             sent += 1500
     broker.stop()
     try:
