@@ -182,7 +182,7 @@ impl Partitions {
 mod tests {
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn broker_is_deposed_when_its_lease_has_been_over_for_a_while() {
         let lasting = Lease::none();
         lasting.extend(milena_peer::liveness::boottime() + Duration::from_secs(600));

@@ -3,11 +3,12 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Instant;
 
-use common::{Broker, Connection, batch, bytes};
+use common::{Broker, Connection, PATIENCE, batch, bytes};
 use milena_broker::StartError;
 use milena_wire::add_raft_voter::AddRaftVoterRequest;
 use milena_wire::create_topics::{CreatableTopic, CreateTopicsRequest};
@@ -19,18 +20,21 @@ use milena_wire::remove_raft_voter::RemoveRaftVoterRequest;
 use milena_wire::{ErrorCode, Uuid};
 use tempfile::TempDir;
 
-/// Ports on which nobody listens, found together so that they differ.
-fn free_ports<const N: usize>() -> [u16; N] {
-    let held: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    held.map(|socket| socket.local_addr().unwrap().port())
+/// Ports at which nobody listens, and which nobody gets by chance before the brokers are there: each process of tests
+/// has a loopback address of its own.
+fn free_ports<const N: usize>() -> [SocketAddr; N] {
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let own = Ipv4Addr::new(127, 100 + high, middle, low);
+    std::array::from_fn(|_| (own, NEXT.fetch_add(1, Ordering::Relaxed)).into())
 }
 
 /// Settings of node `id`, the peer listener of node n being at `ports[n - 1]`.
-fn settings(id: usize, ports: &[u16], voters: &[usize]) -> Vec<String> {
-    let voters: Vec<_> = voters.iter().map(|id| format!("{id}@127.0.0.1:{}", ports[id - 1])).collect();
+fn settings(id: usize, ports: &[SocketAddr], voters: &[usize]) -> Vec<String> {
+    let voters: Vec<_> = voters.iter().map(|id| format!("{id}@{}", ports[id - 1])).collect();
     vec![
         format!("node.id={id}"),
-        format!("milena.peer.listener=127.0.0.1:{}", ports[id - 1]),
+        format!("milena.peer.listener={}", ports[id - 1]),
         format!("controller.quorum.voters={}", voters.join(",")),
         format!("broker.rack=r{id}"),
         // Busy machines must not be taken for dead ones.
@@ -45,7 +49,7 @@ fn try_start(dir: &Path, settings: &[String], cluster_id: Option<&str>) -> Resul
 }
 
 /// Starts nodes 1, 2, .. at the same time: none is ready before the others are there.
-fn start_together(dirs: &[TempDir], ports: &[u16], voters: &[usize]) -> Vec<Broker> {
+fn start_together(dirs: &[TempDir], ports: &[SocketAddr], voters: &[usize]) -> Vec<Broker> {
     std::thread::scope(|threads| {
         let started: Vec<_> = (1..=dirs.len())
             .map(|id| {
@@ -95,7 +99,7 @@ fn eventually<T: PartialEq + std::fmt::Debug>(want: &T, mut ask: impl FnMut() ->
         if got == *want {
             return;
         }
-        assert!(began.elapsed() < Duration::from_secs(30), "wanted {want:?}, got {got:?}");
+        assert!(began.elapsed() < PATIENCE, "wanted {want:?}, got {got:?}");
     }
 }
 
@@ -117,17 +121,17 @@ fn three_brokers_are_one_cluster_also_after_a_restart_of_all() {
     assert_eq!(created.topics[0].error_code, 0, "{:?}", created.topics[0].error_message);
     assert_eq!(created.topics[0].replication_factor, 3);
     for broker in &brokers {
-        let answer = metadata(&mut broker.connect(), "orders");
-        let ids: BTreeSet<i32> = answer.brokers.iter().map(|broker| broker.node_id).collect();
-        assert_eq!(ids, BTreeSet::from([1, 2, 3]));
-        let partitions = &answer.topics[0].partitions;
-        let leaders: BTreeSet<i32> = partitions.iter().map(|partition| partition.leader_id).collect();
-        assert_eq!(leaders, BTreeSet::from([1, 2, 3]), "leaderships are spread");
-        assert_eq!(members(&mut broker.connect()), (vec![1, 2, 3], vec![]));
+        // All are there, and leaderships are spread: again after a broker that was silent for too long is back.
+        let all = BTreeSet::from([1, 2, 3]);
+        eventually(&(all.clone(), all), || {
+            let answer = metadata(&mut broker.connect(), "orders");
+            let partitions = &answer.topics[0].partitions;
+            let leaders = partitions.iter().map(|partition| partition.leader_id).collect();
+            (answer.brokers.iter().map(|broker| broker.node_id).collect(), leaders)
+        });
+        eventually(&(vec![1, 2, 3], vec![]), || members(&mut broker.connect()));
     }
-    let leader = metadata(&mut second, "orders").topics[0].partitions[0].leader_id as usize;
-    let produced = brokers[leader - 1].connect().produce("orders", bytes(batch(&["kept"])));
-    assert_eq!((produced.error_code, produced.base_offset), (0, 0));
+    eventually(&(0, 0), || produce_to_leader(&brokers, "kept"));
     stop_together(brokers);
 
     let brokers = start_together(&dirs, &ports, &[1, 2, 3]);
@@ -135,15 +139,18 @@ fn three_brokers_are_one_cluster_also_after_a_restart_of_all() {
     eventually(&true, || {
         metadata(&mut second, "orders").topics[0].partitions.iter().all(|it| it.leader_id > 0)
     });
-    assert_eq!(members(&mut second), (vec![1, 2, 3], vec![]));
+    eventually(&(vec![1, 2, 3], vec![]), || members(&mut second));
     // The offset says that the first record is still there. Leaderships may move while brokers come back.
-    eventually(&(0, 1), || {
-        let leader = metadata(&mut second, "orders").topics[0].partitions[0].leader_id;
-        let Some(leader) = brokers.iter().find(|broker| broker.id() == leader) else { return (-1, -1) };
-        let produced = leader.connect().produce("orders", bytes(batch(&["more"])));
-        (produced.error_code, produced.base_offset)
-    });
+    eventually(&(0, 1), || produce_to_leader(&brokers, "more"));
     stop_together(brokers);
+}
+
+/// Code and offset of a record for the first partition of `orders`.
+fn produce_to_leader(brokers: &[Broker], value: &str) -> (i16, i64) {
+    let leader = metadata(&mut brokers[1].connect(), "orders").topics[0].partitions[0].leader_id;
+    let Some(leader) = brokers.iter().find(|broker| broker.id() == leader) else { return (-1, -1) };
+    let produced = leader.connect().produce("orders", bytes(batch(&[value])));
+    (produced.error_code, produced.base_offset)
 }
 
 #[test]

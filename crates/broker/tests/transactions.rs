@@ -3,8 +3,10 @@
 
 mod common;
 
+use std::time::Instant;
+
 use bytes::Bytes;
-use common::{Broker, Connection, batch, bytes, produce_request};
+use common::{Broker, Connection, PATIENCE, batch, bytes, produce_request};
 use milena_records::{BatchHeader, ControlRecord, ProducerEpoch, ProducerId, TransactionResult};
 use milena_wire::add_partitions_to_txn::{AddPartitionsToTxnRequest, AddPartitionsToTxnTopic};
 use milena_wire::end_txn::EndTxnRequest;
@@ -60,7 +62,8 @@ impl Producer {
 /// Asks until the coordinator is there and the transaction before is done.
 #[track_caller]
 fn until_ready<T>(mut ask: impl FnMut() -> (i16, T)) -> T {
-    for _ in 0..1000 {
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
         let (code, answer) = ask();
         match ErrorCode::from_code(code) {
             Some(ErrorCode::None) => return answer,

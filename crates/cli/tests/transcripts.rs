@@ -5,7 +5,6 @@
 //! `MILENA_BLESS=1 cargo test -p milena-cli` writes the files anew: read the difference before committing it.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -25,19 +24,20 @@ struct Broker {
 impl Broker {
     fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let address = format!("127.0.0.1:{port}");
         let process = Command::new(MILENA)
             .args(["serve", "--data-dir", directory.path().join("data").to_str().unwrap()])
-            .args(["--set", &format!("listeners=PLAINTEXT://{address}")])
+            .args(["--set", "listeners=PLAINTEXT://127.0.0.1:0"])
             .args(["--set", "group.initial.rebalance.delay.ms=0"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut broker = Broker { process, address, directory };
+        let mut broker = Broker { process, address: String::new(), directory };
         let mut log = BufReader::new(broker.process.stdout.take().unwrap()).lines();
         let mut said = Vec::new();
         while let Some(Ok(line)) = log.next() {
+            if let Some((_, address)) = line.split_once("advertised=\"") {
+                broker.address = address.trim_end_matches('"').to_owned();
+            }
             said.push(line);
             if said.last().unwrap().contains("Kafka Server started") {
                 // The log has to be read on, or the broker stands still when the pipe is full.
@@ -101,8 +101,11 @@ impl Drop for Broker {
 /// Hides what differs from run to run.
 fn mask(text: &str, address: &str) -> String {
     let (_, port) = address.split_once(':').unwrap();
-    let mut text = text.replace(port, "PORT");
+    // Not within the digits of another number.
+    let port = format!(r"\b{port}\b");
+    let mut text = text.to_owned();
     for (pattern, mask) in [
+        (port.as_str(), "PORT"),
         (r"(topic_id|cluster_id)(.: .)[A-Za-z0-9_-]{22}", "$1${2}ID"),
         (r"(^|[\s])[A-Za-z0-9_-]{21}[AQgw]( |$)", "${1}ID                    $2"),
         (r#"("timestamp":)\d+"#, "${1}TIME"),

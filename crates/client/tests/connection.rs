@@ -4,14 +4,13 @@ mod fake;
 
 use std::time::Duration;
 
-use fake::{Fake, Reply, answer_bytes, metadata, versions};
+use fake::{Fake, Reply, answer_bytes, metadata, nobody, versions};
 use milena_client::{Client, ClientOptions, Error, Served, Target};
 use milena_wire::api_versions::ApiVersionsResponse;
 use milena_wire::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 use milena_wire::list_groups::{ListGroupsRequest, ListGroupsResponse};
 use milena_wire::metadata::MetadataRequest;
 use milena_wire::{ApiKey, ErrorCode, Message, RequestHeader};
-use tokio::net::TcpListener;
 
 fn options() -> ClientOptions {
     ClientOptions {
@@ -36,10 +35,10 @@ fn answer(code: ErrorCode) -> ListGroupsResponse {
 
 #[tokio::test]
 async fn nobody_listening_is_said_with_what_to_do() {
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let refused = Client::connect(&[format!("127.0.0.1:{port}")], options()).await.err().unwrap();
+    let (_held, address) = nobody();
+    let refused = Client::connect(std::slice::from_ref(&address), options()).await.err().unwrap();
     let want = format!(
-        "cannot reach 127.0.0.1:{port}: connection refused; is the broker running? start one with `milena serve`"
+        "cannot reach {address}: connection refused; is the broker running? start one with `milena serve`"
     );
     assert_eq!(refused.to_string(), want);
 }
@@ -47,8 +46,8 @@ async fn nobody_listening_is_said_with_what_to_do() {
 #[tokio::test]
 async fn later_bootstrap_addresses_are_tried() {
     let fake = Fake::start(|_| None).await;
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let client = Client::connect(&[format!("127.0.0.1:{port},{}", fake.address)], options()).await.unwrap();
+    let (_held, nobody) = nobody();
+    let client = Client::connect(&[format!("{nobody},{}", fake.address)], options()).await.unwrap();
     assert_eq!(client.metadata().cluster_id.as_deref(), Some("fake"));
     assert_eq!(client.metadata().brokers.keys().collect::<Vec<_>>(), [&1]);
 }
@@ -210,17 +209,29 @@ async fn retries_end_at_the_deadline_with_the_last_failure() {
 
 #[tokio::test]
 async fn silence_ends_the_connection_and_the_next_call_opens_another() {
-    let mut count = 0;
-    let fake = on_list_groups(move |header| {
-        count += 1;
-        if count == 1 { Reply::Silence } else { Reply::to(header, &answer(ErrorCode::None)) }
+    let (silent, is_silent) = tokio::sync::oneshot::channel();
+    let mut silent = Some(silent);
+    let fake = on_list_groups(move |header| match silent.take() {
+        Some(silent) => {
+            silent.send(()).unwrap();
+            Reply::Silence
+        }
+        None => Reply::to(header, &answer(ErrorCode::None)),
     })
     .await;
-    let request_timeout = Duration::from_millis(50);
-    let client = connect(&fake, ClientOptions { request_timeout, ..options() }).await;
-    let send = || client.send_once(Target::Any, ListGroupsRequest::default(), i16::MAX);
+    let request_timeout = options().request_timeout;
+    let client = connect(&fake, options()).await;
+    let send = || {
+        let client = client.clone();
+        async move { client.send_once(Target::Any, ListGroupsRequest::default(), i16::MAX).await }
+    };
+    let unanswered = tokio::spawn(send());
+    is_silent.await.unwrap();
+    tokio::time::pause();
+    tokio::time::advance(request_timeout).await;
+    tokio::time::resume();
     assert_eq!(
-        send().await,
+        unanswered.await.unwrap(),
         Err(Error::RequestTimedOut {
             api: ApiKey::ListGroups,
             address: fake.address.clone(),

@@ -248,8 +248,10 @@ fn calls_for_another_node_or_cluster_are_refused() {
 #[test]
 fn dead_node_is_reported_at_once_and_not_dialled_by_every_caller() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    // A port on which nobody listens.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // A port on which nobody listens, nor will while it is held.
+    let held = tokio::net::TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = held.local_addr().unwrap();
     let addresses = Addresses::from_iter([(NodeId(2), port.to_string())]);
     let identity = Identity::new(CLUSTER_ID, NodeId(1)).unwrap();
     let config = PeerConfig { longest_backoff: Duration::from_secs(3600), ..PeerConfig::default() };

@@ -11,7 +11,7 @@ use milena_wire::metadata::{
 };
 use milena_wire::{ApiKey, ErrorCode, Reader, RequestHeader, Response, frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// What a test does with a request.
 pub enum Reply {
@@ -70,6 +70,14 @@ impl Fake {
     pub fn bootstrap(&self) -> [String; 1] {
         [self.address.clone()]
     }
+}
+
+/// An address at which nobody listens, nor will as long as the socket is kept.
+pub fn nobody() -> (TcpSocket, String) {
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = held.local_addr().unwrap().to_string();
+    (held, address)
 }
 
 async fn serve<F>(mut socket: TcpStream, port: u16, reply: &Mutex<F>, asked: &Mutex<Vec<(ApiKey, i16)>>)

@@ -2,13 +2,14 @@
 
 use super::*;
 
+/// Bytes per second.
 const RATE: usize = 1_000_000;
 const WORD: usize = 100_000;
 
-/// Two brokers of which 1 has to copy `batches` of [`WORD`] bytes each from 0, with the throttle of `side` on and lists
-/// that name `replica`. Returns how long it took.
-async fn copied_in(side: &str, replica: &str, isr: &[i32], batches: usize) -> Duration {
-    let rate = [(format!("{side}.replication.throttled.rate"), RATE.to_string())];
+/// Two brokers of which 1 has to copy `batches` of [`WORD`] bytes each from 0, with the throttle of `side` at `rate` and
+/// lists that name `replica`. Returns how long it took.
+async fn copied_in(side: &str, replica: &str, isr: &[i32], batches: usize, rate: usize) -> Duration {
+    let rate = [(format!("{side}.replication.throttled.rate"), rate.to_string())];
     let mut cluster = Cluster::with(2, 1, rate.into()).await;
     let list = [(format!("{side}.replication.throttled.replicas"), replica.to_owned())];
     let broker = BrokerConfig::new(Default::default()).unwrap();
@@ -26,7 +27,9 @@ async fn copied_in(side: &str, replica: &str, isr: &[i32], batches: usize) -> Du
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, copied).await.expect("a throttled replica arrives, too");
+    tokio::time::timeout(3 * PATIENCE, copied)
+        .await
+        .unwrap_or_else(|_| panic!("{side} {replica} {isr:?} does not arrive"));
     began.elapsed()
 }
 
@@ -35,13 +38,12 @@ async fn copied_in(side: &str, replica: &str, isr: &[i32], batches: usize) -> Du
 #[tokio::test]
 async fn throttled_replica_outside_of_the_isr_copies_at_the_rate() {
     for (side, replica) in [("leader", "*"), ("follower", "7:3,0:1")] {
-        let took = copied_in(side, replica, &[0], 3 * RATE / WORD + 2).await;
+        let took = copied_in(side, replica, &[0], 3 * RATE / WORD + 2, RATE).await;
         assert!(took > Duration::from_millis(1_800), "{side} {replica}: {took:?}");
-        assert!(took < Duration::from_secs(15), "{side} {replica}: {took:?}");
     }
 }
 
-/// Eight seconds' bytes.
+/// Hours' bytes: who is held back never arrives.
 #[tokio::test]
 async fn replicas_in_sync_and_those_not_listed_are_not_held_back() {
     for (side, replica, isr) in [
@@ -51,7 +53,6 @@ async fn replicas_in_sync_and_those_not_listed_are_not_held_back() {
         ("follower", "0:0", &[0]),
         ("follower", "", &[0]),
     ] {
-        let took = copied_in(side, replica, isr, 8 * RATE / WORD).await;
-        assert!(took < Duration::from_secs(5), "{side} {replica} {isr:?}: {took:?}");
+        copied_in(side, replica, isr, 80, RATE / 10_000).await;
     }
 }
