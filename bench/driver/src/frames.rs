@@ -95,6 +95,12 @@ pub fn batch(size: usize, bytes: usize, records: u64, guarantee: Guarantee) -> B
     if guarantee == Guarantee::Transactional {
         builder = builder.transactional();
     }
+    fill(&mut builder, size, bytes, records);
+    builder.build().to_bytes()
+}
+
+/// Records of `size` bytes up to about `bytes` before compression, `records` at most and one at least.
+pub fn fill(builder: &mut BatchBuilder, size: usize, bytes: usize, records: u64) {
     let now = unix_ms();
     for payload in payloads(size).iter().cycle() {
         builder.push(now, None, Some(payload), &[]);
@@ -102,5 +108,4 @@ pub fn batch(size: usize, bytes: usize, records: u64, guarantee: Guarantee) -> B
             break;
         }
     }
-    builder.build().to_bytes()
 }

@@ -11,7 +11,7 @@ use milena_wire::produce::{PartitionProduceData, ProduceRequest, TopicProduceDat
 use serde_json::json;
 
 use crate::connection::{leaders, request, Connection};
-use crate::load::payloads;
+use crate::frames::fill;
 use crate::{on_threads, own_cpu_seconds, Options, Outcome};
 
 /// With topics by name; Kafka 4 answers it as it does the newest.
@@ -27,14 +27,8 @@ pub fn unix_ms() -> i64 {
 
 /// A batch of about `bytes` before compression, and the number of its records.
 fn batch(codec: Compression, size: usize, bytes: usize) -> (Bytes, usize) {
-    let now = unix_ms();
     let mut builder = BatchBuilder::new(codec);
-    for payload in payloads(size).iter().cycle() {
-        builder.push(now, None, Some(payload), &[]);
-        if builder.estimated_size() + size > bytes {
-            break;
-        }
-    }
+    fill(&mut builder, size, bytes, u64::MAX);
     let count = builder.record_count();
     (builder.build().to_bytes(), count)
 }

@@ -22,6 +22,7 @@ mod versions;
 pub use client::Client;
 pub use consumer::{
     Consumer, ConsumerOptions, Fetched, GroupOptions, OffsetReset, OffsetSpec, TopicPartition,
+    offset_fetch_code,
 };
 pub use error::{Error, Served};
 pub use metadata::{Broker, Metadata, Partition, Topic};

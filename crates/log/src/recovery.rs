@@ -246,10 +246,8 @@ impl Recovery<'_> {
         if (rebuild || dirty) && !is_last {
             segment.seal(place)?;
             self.log.flush.lock().expect("nobody else has it yet").sealed.push(segment.base_offset);
-        } else {
-            if segment.has_due_entries() {
-                segment.write_entries(place)?;
-            }
+        } else if segment.has_due_entries() {
+            segment.write_entries(place)?;
         }
         segment.load_first_timestamp(place)?;
         Ok(scanner.expected())

@@ -70,6 +70,7 @@ impl Lanes {
 
     /// Puts a job of at most [`BATCH_PARTITIONS`] on the way to `leader`. It leaves with the next [`Lanes::flush`].
     pub(super) fn push(&mut self, leader: NodeId, job: Job) {
+        debug_assert!(job.marker.partitions.len() <= BATCH_PARTITIONS);
         self.lanes.entry((leader, job.attempts > 0)).or_default().queue.push_back(job);
     }
 
@@ -105,9 +106,8 @@ impl Lanes {
 fn next_batch(queue: &mut VecDeque<Job>) -> Vec<Job> {
     let mut partitions = 0;
     let fits = |job: &&Job| {
-        let is_first = partitions == 0;
         partitions += job.marker.partitions.len();
-        is_first || partitions <= BATCH_PARTITIONS
+        partitions <= BATCH_PARTITIONS
     };
     let count = queue.iter().take(BATCH).take_while(fits).count();
     queue.drain(..count).collect()

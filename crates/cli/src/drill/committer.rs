@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use milena_check::{Commit, Event, FetchedCommit, Outcome};
-use milena_client::{Client, Error, Target};
+use milena_client::{Client, Error, Target, offset_fetch_code};
 use milena_wire::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetCommitResponse,
 };
 use milena_wire::offset_fetch::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
-    OffsetFetchResponse,
 };
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -120,8 +119,9 @@ pub async fn fetch_committed(client: &Client, topic: &str, recorder: &Recorder) 
         require_stable: false,
     };
     let began = recorder.now();
-    let answer = client.send_retrying(Target::Group(&group), request, FETCH_BY_NAME, code_of).await?;
-    match code_of(&answer) {
+    let answer =
+        client.send_retrying(Target::Group(&group), request, FETCH_BY_NAME, offset_fetch_code).await?;
+    match offset_fetch_code(&answer) {
         0 => {}
         code => return Err(Error::refused("fetch the committed offset", code, None)),
     }
@@ -136,13 +136,4 @@ pub async fn fetch_committed(client: &Client, topic: &str, recorder: &Recorder) 
         offset,
     }));
     Ok(())
-}
-
-fn code_of(answer: &OffsetFetchResponse) -> i16 {
-    let old = answer.topics.iter().flat_map(|it| &it.partitions).map(|it| it.error_code);
-    let groups = answer.groups.iter().flat_map(|group| {
-        let partitions = group.topics.iter().flat_map(|it| &it.partitions).map(|it| it.error_code);
-        std::iter::once(group.error_code).chain(partitions)
-    });
-    std::iter::once(answer.error_code).chain(old).chain(groups).find(|it| *it != 0).unwrap_or(0)
 }

@@ -182,8 +182,7 @@ impl Probe {
             let text = record::payload(record::value(self.producer, partition, number), 0);
             let mut builder = BatchBuilder::new(Compression::None);
             builder.push(now, None, Some(text.as_bytes()), &[]);
-            let built = builder.build();
-            vec![bytes::Bytes::copy_from_slice(&built.header_bytes), built.body].into()
+            builder.build().to_bytes().into()
         };
         let data = |it: &i32| PartitionProduceData { index: *it, records: Some(records(*it)) };
         ProduceRequest {

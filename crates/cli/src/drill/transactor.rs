@@ -8,10 +8,10 @@ use std::time::Duration;
 use milena_check::{Event, Outcome, Send, Settled, Transaction};
 use milena_client::{Client, Error, Target};
 use milena_records::{BatchBuilder, Compression, ProducerEpoch, ProducerId};
+use milena_wire::ErrorCode;
 use milena_wire::end_txn::{EndTxnRequest, EndTxnResponse};
 use milena_wire::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use milena_wire::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use milena_wire::{ErrorCode, Records};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -190,15 +190,14 @@ impl Transactor {
         let mut builder =
             BatchBuilder::new(Compression::None).producer(self.id, self.epoch, sequence).transactional();
         builder.push(crate::time::now_ms(), None, Some(text.as_bytes()), &[]);
-        let built = builder.build();
-        let records: Records = vec![bytes::Bytes::copy_from_slice(&built.header_bytes), built.body].into();
+        let records = Some(builder.build().to_bytes().into());
         ProduceRequest {
             transactional_id: Some(self.transactional_id.as_str().into()),
             acks: -1,
             timeout_ms: self.shape.request_timeout.as_millis() as i32,
             topic_data: vec![TopicProduceData {
                 name: self.shape.topic.as_str().into(),
-                partition_data: vec![PartitionProduceData { index: partition, records: Some(records) }],
+                partition_data: vec![PartitionProduceData { index: partition, records }],
                 ..Default::default()
             }],
         }
@@ -214,19 +213,20 @@ impl Transactor {
         };
         let target = Target::Transaction(&self.transactional_id);
         let code = |it: &EndTxnResponse| it.error_code;
-        let answer = match self.client.send_retrying(target, request, END, code).await {
-            Ok(answer) if answer.error_code == 0 => answer,
-            Ok(answer) => {
-                let error = Error::refused("end a transaction", answer.error_code, None);
-                self.recorder.errors("transactor", error.name(), 1);
-                return false;
+        let answer = self.client.send_retrying(target, request, END, code).await;
+        let ended = answer.and_then(|it| match it.error_code {
+            0 => Ok((ProducerId(it.producer_id), ProducerEpoch(it.producer_epoch))),
+            code => Err(Error::refused("end a transaction", code, None)),
+        });
+        match ended {
+            Ok(next) => {
+                (self.id, self.epoch) = next;
+                true
             }
             Err(error) => {
                 self.recorder.errors("transactor", error.name(), 1);
-                return false;
+                false
             }
-        };
-        (self.id, self.epoch) = (ProducerId(answer.producer_id), ProducerEpoch(answer.producer_epoch));
-        true
+        }
     }
 }

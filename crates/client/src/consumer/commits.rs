@@ -7,6 +7,7 @@ use milena_wire::offset_commit::{
 };
 use milena_wire::offset_fetch::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+    OffsetFetchResponse,
 };
 
 use super::membership::Membership;
@@ -97,18 +98,17 @@ impl Membership {
             groups: vec![group],
             require_stable: true,
         };
-        let answer = client.send_retrying(self.target(), request, FETCH_BY_NAME, first_code).await?;
-        match first_code(&answer) {
+        let answer = client.send_retrying(self.target(), request, FETCH_BY_NAME, offset_fetch_code).await?;
+        match offset_fetch_code(&answer) {
             0 => Ok(offsets(&answer)),
             code => Err(self.refused("fetch committed offsets of", code)),
         }
     }
 }
 
-type Answer = milena_wire::offset_fetch::OffsetFetchResponse;
-
-/// The first error, in the form of versions up to 7 or in that of later ones.
-fn first_code(answer: &Answer) -> i16 {
+/// The first error code of an answer to OffsetFetch, in the form of versions up to 7 or in that of later ones; 0 if all is
+/// well.
+pub fn offset_fetch_code(answer: &OffsetFetchResponse) -> i16 {
     let old = answer.topics.iter().flat_map(|it| &it.partitions).map(|it| it.error_code);
     let new = answer.groups.iter().flat_map(|group| {
         let partitions = group.topics.iter().flat_map(|it| &it.partitions).map(|it| it.error_code);
@@ -117,7 +117,7 @@ fn first_code(answer: &Answer) -> i16 {
     std::iter::once(answer.error_code).chain(old).chain(new).find(|code| *code != 0).unwrap_or(0)
 }
 
-fn offsets(answer: &Answer) -> BTreeMap<TopicPartition, i64> {
+fn offsets(answer: &OffsetFetchResponse) -> BTreeMap<TopicPartition, i64> {
     let old = answer.topics.iter().flat_map(|topic| {
         let name = topic.name.to_string();
         topic.partitions.iter().map(move |it| ((name.clone(), it.partition_index), it.committed_offset))

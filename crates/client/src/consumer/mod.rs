@@ -18,6 +18,7 @@ use crate::{Client, Error};
 use fetcher::{Fetcher, reset};
 use membership::Membership;
 
+pub use commits::offset_fetch_code;
 pub use fetched::Fetched;
 pub use offsets::TopicPartition;
 pub use options::{ConsumerOptions, GroupOptions, OffsetReset, OffsetSpec};
