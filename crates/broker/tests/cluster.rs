@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Instant;
 
-use common::{Broker, Connection, PATIENCE, batch, bytes};
+use common::{Broker, Connection, PATIENCE, PAUSE, batch, bytes};
 use milena_broker::StartError;
 use milena_wire::add_raft_voter::AddRaftVoterRequest;
 use milena_wire::create_topics::{CreatableTopic, CreateTopicsRequest};
@@ -100,6 +100,7 @@ fn eventually<T: PartialEq + std::fmt::Debug>(want: &T, mut ask: impl FnMut() ->
             return;
         }
         assert!(began.elapsed() < PATIENCE, "wanted {want:?}, got {got:?}");
+        std::thread::sleep(PAUSE);
     }
 }
 

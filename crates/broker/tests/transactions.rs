@@ -6,7 +6,7 @@ mod common;
 use std::time::Instant;
 
 use bytes::Bytes;
-use common::{Broker, Connection, PATIENCE, batch, bytes, produce_request};
+use common::{Broker, Connection, PATIENCE, PAUSE, batch, bytes, produce_request};
 use milena_records::{BatchHeader, ControlRecord, ProducerEpoch, ProducerId, TransactionResult};
 use milena_wire::add_partitions_to_txn::{AddPartitionsToTxnRequest, AddPartitionsToTxnTopic};
 use milena_wire::end_txn::EndTxnRequest;
@@ -75,6 +75,7 @@ fn until_ready<T>(mut ask: impl FnMut() -> (i16, T)) -> T {
             ) => {}
             other => panic!("{other:?}"),
         }
+        std::thread::sleep(PAUSE);
     }
     panic!("the coordinator is never ready");
 }

@@ -27,7 +27,7 @@ async fn fill(dir: &Path) -> Pairs {
     let map = Map::default();
     let group = node.start(GROUP, map.clone()).await.unwrap();
     let mut next = 0;
-    while group.status().snapshot_index < Some(500) {
+    while group.status().snapshot_index < Some(500) || group.status().purged_index < Some(400) {
         let commands = (next..next + 50).map(|n| put(&format!("key {n}"), &n.to_string())).collect();
         for answer in group.propose_many(commands).await {
             answer.unwrap();

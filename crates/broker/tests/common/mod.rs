@@ -22,6 +22,9 @@ use tokio::runtime::Runtime;
 /// Longest that a test waits for an answer: many times what is needed on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Pause between two questions for what comes some time: whoever asks without end keeps a busy machine from getting there.
+pub const PAUSE: Duration = Duration::from_millis(5);
+
 /// A broker on a port of its own.
 pub struct Broker {
     server: Option<Server>,
