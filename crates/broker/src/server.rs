@@ -2,17 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use milena_config::BrokerConfig;
 use milena_config::load::Loaded;
 use milena_metadata::{BrokerEpoch, BrokerId, Endpoint};
-use milena_peer::Identity;
 use milena_peer::liveness::Lease;
-use milena_peer::replica::replica_service;
-use milena_peer::transactions::{Transactional, transactions_service};
-use milena_quorum::{Node, NodeId};
+use milena_quorum::Node;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,9 +17,9 @@ use tracing::{error, info, warn};
 
 use crate::budget::Budget;
 use crate::cleaner::{LogCleaner, RunningCleaner};
-use crate::cluster::{self, AppliedEverywhere, Applier, ControllerTasks, Members};
+use crate::cluster::{self, AppliedEverywhere, ControllerTasks, Members};
 use crate::connection::Limits;
-use crate::coordination::{self, Coordination};
+use crate::coordinators::{self, Coordinators};
 use crate::departure::{Departure, FAREWELL};
 use crate::doors::{self, Doors};
 use crate::forming::Peering;
@@ -32,21 +29,14 @@ use crate::joined::Joined;
 use crate::listeners::{self, Bound};
 use crate::liveness::Liveness;
 use crate::meters::Meters;
-use crate::partitions::Partitions;
-use crate::producer_ids::ProducerIds;
 use crate::registration::{self, Applicant};
-use crate::replication::{Feeder, FetcherContext, Fetchers, IsrKeeper, IsrQueue, ReplicationQuota, Side};
+use crate::replicas::{self, Replicas};
 use crate::room::Room;
 use crate::services::Services;
 use crate::settings::Settings;
 use crate::standstill::Standstill;
 use crate::start::{StartError, open_data_dir};
-use crate::transactions::{self, Desk, Enlister, Reattempts, Terms, TransactionCoordinator};
 use crate::view::View;
-
-/// Most bytes of one group's members, which travel in one command; half of what the Raft log takes, so that
-/// names and framing have room.
-const MAX_GROUP_BYTES: usize = milena_quorum::MAX_COMMAND / 2;
 
 /// A running broker.
 pub struct Server {
@@ -99,41 +89,23 @@ impl Server {
             None => None,
         };
         let epoch = applicant.register(&controller).await?;
-        let lease = liveness.as_ref().map_or_else(|| Arc::new(Lease::always()), Liveness::lease);
-        let fetch_max_bytes = config.fetch_max_bytes().max(0) as usize;
-        let partitions =
-            Arc::new(Partitions::new(fetch_max_bytes, Arc::clone(&view), lease, data_dir.health()));
-        let isr = Arc::<IsrQueue>::default();
-        let fetchers = FetcherContext {
-            identity: Identity::new(&meta.cluster_id, NodeId(meta.node_id as u64)),
-            broker,
-            broker_epoch: epoch.0,
-            committed: quorum.committed.clone(),
-            partitions: Arc::clone(&partitions),
-            data_dir: Arc::clone(&data_dir),
-            quota: ReplicationQuota::new(Arc::clone(&settings), Side::Follower),
-        };
-        if let Some(peering) = &peering
-            && let Some(identity) = peering.identity()
-        {
-            let feeder = Feeder::new(
-                Arc::clone(&partitions),
-                Arc::clone(&isr),
-                ReplicationQuota::new(Arc::clone(&settings), Side::Leader),
-            );
-            peering.routes.add(replica_service(identity, feeder, peering.closing.clone()));
-        }
-        let applier = Arc::new(Applier {
-            broker,
-            fetchers: Fetchers::new(fetchers, shutdown.clone()),
-            isr: Arc::clone(&isr),
-            committed: quorum.committed.clone(),
-            view: Arc::clone(&view),
-            partitions: Arc::clone(&partitions),
-            data_dir: Arc::clone(&data_dir),
-            settings: Arc::clone(&settings),
-            without_room: Mutex::default(),
-        });
+        let replicas = Replicas::new(
+            &replicas::Ground {
+                config: &config,
+                cluster_id: &meta.cluster_id,
+                peering: peering.as_ref(),
+                committed: &quorum.committed,
+                controller: &controller,
+                settings: &settings,
+                view: &view,
+                data_dir: &data_dir,
+                lease: liveness.as_ref().map_or_else(|| Arc::new(Lease::always()), Liveness::lease),
+                broker,
+                epoch,
+            },
+            &shutdown,
+        );
+        let Replicas { partitions, applier, isr_keeper } = replicas;
         let opening = Arc::clone(&applier);
         tokio::task::spawn_blocking(move || opening.start()).await.expect("opening logs does not panic");
         data_dir
@@ -163,55 +135,28 @@ impl Server {
             None => None,
         };
         let unfenced = registration::unfence(&controller, &config, broker, epoch).await?;
-        let coordinated = quorum.coordinated;
-        let patience = Duration::from_millis(config.offsets_commit_timeout_ms().max(1) as u64);
-        let (coordination, calls) =
-            Coordination::new(Arc::clone(&coordinated.groups), quorum.coordination.clone(), patience);
-        let producer_ids = ProducerIds::new(controller.clone(), broker, epoch);
-        let (proposals, proposed) = transactions::proposals();
-        let transactions = TransactionCoordinator::new(
-            quorum.coordination.clone(),
-            Arc::clone(&coordinated.transactions),
-            proposals.clone(),
-            coordinated.completions.clone(),
-            producer_ids.clone(),
-        );
-        let desk: Arc<dyn Transactional> =
-            Arc::new(Desk::new(Arc::clone(&partitions), transactions.clone(), Handle::current()));
-        if let Some(peering) = &peering
-            && let Some(identity) = peering.identity()
-        {
-            peering.routes.add(transactions_service(identity, Arc::clone(&desk)));
-        }
-        let enlister = Enlister::new(
-            quorum.coordination.clone(),
-            quorum.peers.clone(),
-            Arc::clone(&desk),
-            Reattempts::of(&config),
-        );
-        let terms = Terms {
-            raft: quorum.coordination.clone(),
-            transactions: coordinated.transactions,
-            proposals,
-            due: coordinated.due,
-            completions: coordinated.completions,
-            view: Arc::clone(&view),
-            controller: controller.clone(),
-            producer_ids: producer_ids.clone(),
-            settings: Arc::clone(&settings),
-            local: desk,
-            peers: quorum.peers.clone(),
-        };
+        let (coordinators, coordinating) = Coordinators::new(&coordinators::Ground {
+            config: &config,
+            quorum: &quorum,
+            peering: peering.as_ref(),
+            controller: &controller,
+            settings: &settings,
+            view: &view,
+            partitions: &partitions,
+            broker,
+            epoch,
+        });
+        let (groups, transactions) = (coordinators.groups.clone(), coordinators.transactions.clone());
         let services = Arc::new(Services {
             broker_id: broker,
             settings: Arc::clone(&settings),
             view,
             partitions: Arc::clone(&partitions),
-            producer_ids,
+            producer_ids: coordinators.producer_ids,
             controller,
-            coordination: coordination.clone(),
-            transactions: transactions.clone(),
-            enlister,
+            coordination: coordinators.groups,
+            transactions: coordinators.transactions,
+            enlister: coordinators.enlister,
             data_dir: Arc::clone(&data_dir),
             doors,
             meters: Meters::default(),
@@ -243,44 +188,16 @@ impl Server {
             shutdown,
         };
         let stop = || server.shutdown.clone();
-        let controller = server.services.controller.clone();
-        let keeper = IsrKeeper {
-            queue: isr,
-            controller,
-            settings: Arc::clone(&settings),
-            broker,
-            broker_epoch: epoch,
-        };
-        server.tasks.spawn(keeper.run(stop()));
-        server.tasks.spawn(coordination::remove_orphans(
-            coordination.clone(),
-            server.services.controller.clone(),
-            server.services.committed.clone(),
-            stop(),
-        ));
-        server.tasks.spawn(applier.run(coordination, transactions, stop()));
-        server.tasks.spawn(transactions::run(
-            proposed,
-            quorum.coordination.clone(),
-            coordinated.answers.clone(),
-            stop(),
-        ));
-        server.tasks.spawn(terms.run(stop()));
+        server.tasks.spawn(isr_keeper.run(stop()));
+        server.tasks.spawn(applier.run(groups, transactions, stop()));
+        coordinating.spawn(&mut server.tasks, &server.shutdown);
         if server.services.liveness.is_some() {
             control.spawn(cluster::coordinators::seat_brokers(
-                quorum.coordination.clone(),
+                server.services.coordination_raft.clone(),
                 server.services.committed.clone(),
                 stop(),
             ));
         }
-        server.tasks.spawn(coordination::run(
-            calls,
-            quorum.coordination,
-            coordinated.groups,
-            coordinated.answers,
-            group_settings(&config),
-            stop(),
-        ));
         let cleaner = LogCleaner::new(
             Arc::clone(&partitions),
             Arc::clone(&data_dir),
@@ -410,19 +327,5 @@ impl Server {
                 });
             }
         }
-    }
-}
-
-fn group_settings(config: &BrokerConfig) -> milena_group::Settings {
-    milena_group::Settings {
-        min_session_timeout_ms: config.group_min_session_timeout_ms(),
-        max_session_timeout_ms: config.group_max_session_timeout_ms(),
-        initial_rebalance_delay_ms: config.group_initial_rebalance_delay_ms(),
-        max_group_size: config.group_max_size().max(0) as usize,
-        max_offset_metadata: config.offset_metadata_max_bytes().max(0) as usize,
-        offsets_retention_ms: i64::from(config.offsets_retention_minutes()) * 60_000,
-        offsets_retention_check_interval_ms: config.offsets_retention_check_interval_ms().max(1) as u64,
-        max_group_bytes: MAX_GROUP_BYTES,
-        ..milena_group::Settings::default()
     }
 }

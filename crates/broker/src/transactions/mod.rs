@@ -23,5 +23,5 @@ pub(crate) use completions::{Completions, Due};
 pub(crate) use coordinator::TransactionCoordinator;
 pub(crate) use desk::Desk;
 pub(crate) use enlister::{Enlister, Enlistment, Reattempts, Support, Target};
-pub(crate) use proposals::{proposals, run};
+pub(crate) use proposals::{Queue, proposals, run};
 pub(crate) use term::Terms;
