@@ -4,7 +4,8 @@
 use bytes::Bytes;
 use milena_peer::{Addresses, Identity, PeerConfig, Peers, Routes, raft_service, serve};
 use milena_quorum::{
-    Changes, GroupHandle, GroupId, Network, Node, NodeConfig, NodeId, ProposeError, StateMachine, Timers,
+    ChangeError, Changes, GroupHandle, GroupId, Network, Node, NodeConfig, NodeId, ProposeError,
+    StateMachine, Timers,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -217,8 +218,17 @@ fn late_learner_gets_a_snapshot_and_becomes_a_voter() {
         let status = cluster.processes[&NodeId(2)].groups[0].status();
         assert!(status.snapshot_index >= Some(500), "{status:?}");
         let voters: BTreeSet<NodeId> = (1..=3).map(NodeId).collect();
-        cluster.processes[&one].groups[0].change_voters(voters.clone()).await.unwrap();
-        assert_eq!(cluster.processes[&one].groups[0].status().voters, voters);
+        // Again where the first of them lost the leadership to the new ones on the way.
+        loop {
+            let leader = &cluster.processes[&cluster.leader(0).await].groups[0];
+            match leader.change_voters(voters.clone()).await {
+                Ok(()) => break assert_eq!(leader.status().voters, voters),
+                Err(ChangeError::NotLeader { .. } | ChangeError::Indeterminate) => {
+                    tokio::task::yield_now().await
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
     });
     cluster.processes.remove(&one).unwrap().kill();
     cluster.run(cluster.say(0, said + 1..said + 2));
