@@ -310,7 +310,8 @@ def now_us():
 def read_all(bootstrap, topic):
     """Every record of a topic as (partition, offset, value), from the start to the end."""
     words = [MILENA, "consume", topic, "-b", bootstrap, "--from-beginning", "--exit-at-end", "--format", "json"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
     records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     return [(it["partition"], it["offset"], int(it["value"])) for it in records]
 

@@ -238,6 +238,25 @@ def test_a_coordinator_that_nobody_follows_names_nobody(cluster):
     until(lambda: told()["error_code"] == 0 and is_ready(cluster, old), 30, lambda: told())
 
 
+@pytest.mark.skipif(APACHE, reason="the command is Milena's")
+def test_a_reader_that_starts_while_a_leader_moves_finds_the_new_one(cluster):
+    """Whoever it asks for the ends of the partitions may not lead any more, or not yet, or hang."""
+    cluster.create("read-while-moved", 3, min_insync_replicas=2)
+    for partition in range(3):
+        cluster.produce("read-while-moved", batch([(None, b"%d" % partition)]), partition=partition)
+    for partition in range(3):
+        old = cluster.leader("read-while-moved", partition)
+        os.kill(cluster.brokers[old].pid, signal.SIGSTOP)
+        wakes = threading.Timer(1, os.kill, (cluster.brokers[old].pid, signal.SIGCONT))
+        wakes.start()
+        try:
+            for _ in range(3):
+                assert {value for _, _, value in read_all(cluster.bootstrap, "read-while-moved")} == {0, 1, 2}
+        finally:
+            wakes.join()
+        cluster.wait_whole("read-while-moved", 60)
+
+
 @pytest.mark.skipif(APACHE, reason="Kafka keeps such a producer until its own time-out is over")
 def test_a_leader_that_lost_its_followers_sends_waiting_producers_away(cluster):
     """They would wait for the own time-out, 30 s by default, while others lead."""

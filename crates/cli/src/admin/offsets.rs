@@ -1,10 +1,12 @@
 //! Offsets of partitions: start, end, by timestamp.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use milena_client::{Client, Error, Target};
 use milena_wire::ErrorCode;
 use milena_wire::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use tokio::time::{Instant, sleep};
 
 use super::{CHANGE_TIMEOUT_MS, TopicPartition, by_topic};
 
@@ -36,34 +38,85 @@ pub struct Found {
 /// What the leaders answered, by partition.
 pub type Answers = BTreeMap<TopicPartition, Result<Found, Error>>;
 
-/// Asks the leader of each partition for the offset at `timestamp`. One request for each broker.
+/// Longest that partitions are asked for again whose leader has just changed: an election takes a fraction of a second, and who
+/// has a partition that is offline should hear so.
+const MOVING: Duration = Duration::from_secs(5);
+
+/// Asks the leader of each partition for the offset at `timestamp`. One request for each broker; another after the metadata was
+/// asked for anew, while leaders move.
 pub async fn list(
     client: &Client,
     wanted: impl IntoIterator<Item = (TopicPartition, i64)>,
 ) -> Result<Answers, Error> {
-    let wanted: Vec<_> = wanted.into_iter().collect();
+    let mut left: Vec<_> = wanted.into_iter().collect();
     let known = client.metadata();
-    let unknown: BTreeSet<&str> =
-        wanted.iter().map(|(it, _)| it.topic.as_str()).filter(|name| known.topic(name).is_none()).collect();
-    if !unknown.is_empty() {
-        match client.refresh(&unknown.into_iter().collect::<Vec<_>>()).await {
-            // A topic that does not exist fails its own partitions below, not the others.
-            Err(error) if error.code().is_none() => return Err(error),
-            _ => {}
+    let unknown = left.iter().map(|(it, _)| it.topic.as_str()).filter(|name| known.topic(name).is_none());
+    refresh(client, unknown).await?;
+    let began = Instant::now();
+    let options = client.options();
+    let mut pause = options.retry_backoff;
+    let mut answers = Answers::new();
+    loop {
+        answers.extend(list_once(client, &left).await);
+        let waited = began.elapsed();
+        left.retain(|(it, _)| match &answers[it] {
+            Err(Error::Refused { code, .. }) => has_moved(*code) && waited < MOVING,
+            Err(error) => error.is_retriable() && waited < options.deadline,
+            Ok(_) => false,
+        });
+        if left.is_empty() {
+            break;
         }
+        sleep(pause).await;
+        pause = (pause * 2).min(options.retry_backoff_max);
+        refresh(client, left.iter().map(|(it, _)| it.topic.as_str())).await?;
     }
+    // A broker that cannot be asked fails all; what it refuses, only that.
+    let broken = answers.values().find_map(|it| it.as_ref().err().filter(|error| error.code().is_none()));
+    broken.cloned().map_or(Ok(answers), Err)
+}
+
+async fn refresh<'a>(client: &Client, topics: impl Iterator<Item = &'a str>) -> Result<(), Error> {
+    let topics: BTreeSet<&str> = topics.collect();
+    if topics.is_empty() {
+        return Ok(());
+    }
+    match client.refresh(&topics.into_iter().collect::<Vec<_>>()).await {
+        // A topic that does not exist fails its own partitions, not the others.
+        Err(error) if error.code().is_none() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a leader refuses because it is none (any more), or is one only since now.
+fn has_moved(code: ErrorCode) -> bool {
+    use ErrorCode as E;
+    matches!(
+        code,
+        E::NotLeaderOrFollower
+            | E::LeaderNotAvailable
+            | E::FencedLeaderEpoch
+            | E::UnknownLeaderEpoch
+            | E::OffsetNotAvailable
+    )
+}
+
+async fn list_once(client: &Client, wanted: &[(TopicPartition, i64)]) -> Answers {
     let mut by_leader: BTreeMap<i32, Vec<(TopicPartition, i64)>> = BTreeMap::new();
     let mut answers = BTreeMap::new();
-    for (partition, timestamp) in wanted {
+    for (partition, timestamp) in wanted.iter().cloned() {
         match leader(client, &partition) {
             Ok(leader) => by_leader.entry(leader).or_default().push((partition, timestamp)),
             Err(error) => drop(answers.insert(partition, Err(error))),
         }
     }
     for (leader, wanted) in by_leader {
-        answers.extend(ask(client, leader, wanted).await?);
+        match ask(client, leader, wanted.clone()).await {
+            Ok(found) => answers.extend(found),
+            Err(error) => answers.extend(wanted.into_iter().map(|(it, _)| (it, Err(error.clone())))),
+        }
     }
-    Ok(answers)
+    answers
 }
 
 /// As [`list`], with one timestamp for all.
@@ -110,7 +163,7 @@ async fn ask(client: &Client, leader: i32, wanted: Vec<(TopicPartition, i64)>) -
         topics: by_topic(wanted).into_iter().map(topic).collect(),
         timeout_ms: CHANGE_TIMEOUT_MS,
     };
-    let answer = client.send_to(Target::Broker(leader), request).await?;
+    let answer = client.send_once(Target::Broker(leader), request, i16::MAX).await?;
     let found = answer.topics.into_iter().flat_map(|topic| {
         let name = topic.name;
         topic.partitions.into_iter().map(move |it| {
