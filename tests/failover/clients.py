@@ -20,6 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from harness.cluster import Cluster, Load, judged, now_us
 from harness.drivers import BY_NAME
+from measure import figures
 
 PARTITIONS = 3
 
@@ -57,9 +58,7 @@ def main():
     arguments = parser.parse_args()
     for name in arguments.clients.split(","):
         with tempfile.TemporaryDirectory() as folder, Cluster(pathlib.Path(folder)) as cluster:
-            gaps = sorted(rounds_of(cluster, BY_NAME[name], arguments.rounds, arguments.settle))
-        at = lambda share: gaps[min(int(len(gaps) * share), len(gaps) - 1)] * 1000
-        print(f"{name}: {len(gaps)} kills, p50 {at(0.5):.0f} ms, p90 {at(0.9):.0f} ms, p99 {at(0.99):.0f} ms, max {gaps[-1] * 1000:.0f} ms", flush=True)
+            print(figures(name, rounds_of(cluster, BY_NAME[name], arguments.rounds, arguments.settle)), flush=True)
 
 
 if __name__ == "__main__":

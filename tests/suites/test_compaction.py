@@ -8,10 +8,11 @@ import time
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.admin import AdminClient
 
 from harness import drivers
 from harness.broker import KIND, Broker
+from harness.configs import alter
 from harness.tools import Tools
 
 SETTINGS = {
@@ -53,11 +54,8 @@ def closed_segments(broker, topic):
     return sorted(folder(broker, topic).glob("*.log"))[:-1]
 
 
-def alter(broker, topic, **settings):
-    entries = [ConfigEntry(key.replace("_", "."), str(value), incremental_operation=AlterConfigOpType.SET) for key, value in settings.items()]
-    admin = AdminClient({"bootstrap.servers": broker.address})
-    for future in admin.incremental_alter_configs([ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)]).values():
-        future.result(20)
+def admin(broker):
+    return AdminClient({"bootstrap.servers": broker.address})
 
 
 def produce(broker, topic, rows, **settings):
@@ -166,7 +164,7 @@ def test_a_reader_from_the_start_sees_each_keys_last_value(broker, make, topic):
         expected.update(rows)
         close_segment(broker, topic)
     before = sum(path.stat().st_size for path in closed_segments(broker, topic))
-    alter(broker, topic, min_compaction_lag_ms=0)
+    alter(admin(broker), topic, min_compaction_lag_ms=0)
     wait_cleaned(broker, topic, 5000)
     got = everything(broker, topic)
     assert latest(got) == expected
@@ -246,7 +244,7 @@ def test_settings_change_without_a_restart(broker, make, topic):
     make(topic, cleanup_policy="delete")
     produce(broker, topic, [(None, b"no key"), (b"a", b"1"), (b"a", b"2")])
     close_segment(broker, topic)
-    alter(broker, topic, cleanup_policy="compact")
+    alter(admin(broker), topic, cleanup_policy="compact")
     wait_cleaned(broker, topic, 3)
     assert [(m.key(), m.value()) for m in everything(broker, topic)][:1] == [(b"a", b"2")]
     refused = Producer({"bootstrap.servers": broker.address})
@@ -261,7 +259,7 @@ def test_old_segments_of_a_topic_with_both_policies_are_deleted_too(broker, make
     produce(broker, topic, [(b"old", b"1")])
     close_segment(broker, topic)
     wait_cleaned(broker, topic, 1)
-    alter(broker, topic, retention_ms=1500)
+    alter(admin(broker), topic, retention_ms=1500)
     until(lambda: b"old" not in latest(everything(broker, topic)))
 
 
@@ -290,7 +288,7 @@ def test_a_partition_that_cannot_be_cleaned_is_set_aside_and_counted(tmp_path, t
             file.seek(65)
             file.write(bytes([byte[0] ^ 1]))
         for name in (topic, f"{topic}-good"):
-            alter(broker, name, segment_ms=300)
+            alter(admin(broker), name, segment_ms=300)
         for name in (topic, f"{topic}-good"):
             close_segment(broker, name)
         wait_cleaned(broker, f"{topic}-good", 2)

@@ -6,10 +6,11 @@ import time
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from harness import drivers
 from harness.broker import KIND, Broker
+from harness.configs import alter
 from harness.tools import Tools
 
 SETTINGS = {
@@ -36,12 +37,6 @@ def admin(broker, topic):
     for future in client.create_topics([NewTopic(topic, 1, 1)]).values():
         future.result(20)
     return client
-
-
-def alter(admin, topic, **settings):
-    entries = [ConfigEntry(key.replace("_", "."), str(value), incremental_operation=AlterConfigOpType.SET) for key, value in settings.items()]
-    for future in admin.incremental_alter_configs([ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)]).values():
-        future.result(20)
 
 
 def produce(broker, topic, rows, **settings):
