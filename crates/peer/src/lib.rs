@@ -9,6 +9,7 @@
 mod addresses;
 mod control;
 mod control_calls;
+mod descriptor;
 mod identity;
 mod line;
 pub mod liveness;

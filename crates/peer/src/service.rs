@@ -1,6 +1,7 @@
 //! The way in: a listener that hands requests of other nodes to this one.
 
 use crate::MAX_MESSAGE;
+use crate::descriptor::closed_first;
 use crate::generated::raft::raft_server::{Raft, RaftServer};
 use crate::identity::Identity;
 use crate::purpose::is_bulk;
@@ -12,6 +13,7 @@ use milena_quorum::message::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use milena_quorum::{Inbound, Refused};
+use std::io;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
@@ -24,7 +26,12 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 /// The listener broke.
 #[derive(Debug, Error)]
 #[error("peer listener: {0}")]
-pub struct ServeError(#[from] tonic::transport::Error);
+pub enum ServeError {
+    /// Its socket cannot be used.
+    Socket(#[from] io::Error),
+    /// Its connections cannot be served.
+    Transport(#[from] tonic::transport::Error),
+}
 
 /// Serves other nodes until `closing`, all on the present runtime; see [`serve_on`].
 pub async fn serve(
@@ -46,6 +53,7 @@ pub async fn serve_on(
 ) -> Result<(), ServeError> {
     let (to_bulk, for_bulk) = mpsc::channel(ACCEPTED);
     let (to_control, for_control) = mpsc::channel(ACCEPTED);
+    let listener = TcpListener::from_std(closed_first(listener.into_std()?))?;
     let accepting = accept(listener, to_bulk, to_control);
     let accepting = tokio::spawn(closing.clone().run_until_cancelled_owned(accepting));
     let bulk = bulk.spawn(serve_streams(for_bulk, routes.clone(), closing.clone()));
@@ -80,7 +88,7 @@ async fn accept(
             if stream.set_nodelay(true).is_ok()
                 && let Ok(stream) = stream.into_std()
             {
-                let _ = to.send(stream).await;
+                let _ = to.send(closed_first(stream)).await;
             }
         });
     }
