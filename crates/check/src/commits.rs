@@ -4,7 +4,7 @@
 //! before the question was asked. Commits are later than one another if one ended before the other began, or if
 //! one committer sent one after the other: a retry that lands after its successor is an anomaly (row G10).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::anomaly::Kind;
 use crate::event::{Commit, Event, FetchedCommit, Outcome};
@@ -32,8 +32,12 @@ pub(crate) fn judge(history: &History, findings: &mut Findings) {
         register.commits.sort_by_key(|it| it.began);
         findings.commits_acked += register.commits.iter().filter(|it| is_acked(it)).count() as u64;
         let name = format!("{group}/{partition}");
+        let mut of_offset: HashMap<i64, Vec<&Commit>> = HashMap::new();
+        for commit in &register.commits {
+            of_offset.entry(commit.offset).or_default().push(commit);
+        }
         for fetched in &register.fetched {
-            judge_answer(&name, &register.commits, fetched, findings);
+            judge_answer(&name, &register.commits, &of_offset, fetched, findings);
         }
     }
 }
@@ -42,9 +46,17 @@ fn is_acked(commit: &Commit) -> bool {
     matches!(commit.outcome, Outcome::Acked { .. })
 }
 
-fn judge_answer(name: &str, commits: &[&Commit], fetched: &FetchedCommit, findings: &mut Findings) {
+/// Looks at few of the `commits`, which are in the order in which they began: an hour has a million of them, and answers.
+fn judge_answer(
+    name: &str,
+    commits: &[&Commit],
+    of_offset: &HashMap<i64, Vec<&Commit>>,
+    fetched: &FetchedCommit,
+    findings: &mut Findings,
+) {
     // The acknowledged commit that began last, of those that were over before the question.
-    let settled = commits.iter().rev().find(|it| is_acked(it) && it.ended < fetched.began);
+    let before = &commits[..commits.partition_point(|it| it.began < fetched.began)];
+    let settled = before.iter().rev().find(|it| is_acked(it) && it.ended < fetched.began);
     let Some(offset) = fetched.offset else {
         if let Some(settled) = settled {
             findings.add(Kind::CommittedOffsetLost, name, fetched.ended, || {
@@ -53,9 +65,11 @@ fn judge_answer(name: &str, commits: &[&Commit], fetched: &FetchedCommit, findin
         }
         return;
     };
-    let mut candidates = commits
-        .iter()
-        .filter(|it| it.offset == offset && it.began <= fetched.ended)
+    let mut candidates = of_offset
+        .get(&offset)
+        .into_iter()
+        .flatten()
+        .filter(|it| it.began <= fetched.ended)
         .filter(|it| !matches!(it.outcome, Outcome::Refused { .. }))
         .peekable();
     if candidates.peek().is_none() {
