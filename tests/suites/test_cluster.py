@@ -56,6 +56,39 @@ def drivers():
     return [pytest.param(driver, id=driver.name) for driver in chosen if driver.available()]
 
 
+@pytest.mark.skipif(APACHE, reason="Apache's name the dead broker until they have noticed")
+def test_client_that_lost_its_connection_is_not_sent_back_there(cluster):
+    """It asks the others in the same moment, and would wait long before it asks again: they look before they answer."""
+    topic, group = "asked-for", "asked-for"
+    cluster.create(topic, 3, min_insync_replicas=2)
+    for choose in (lambda: cluster.leader(topic), lambda: cluster.coordinator(group)):
+        victim = choose()
+        lost = Peer(cluster.brokers[victim].address)
+        lost.ask("Metadata", 4, topics=[], allow_auto_topic_creation=False)
+        metadata, coordinator = ([Peer(cluster.brokers[i].address) for i in others(cluster, victim)] for _ in range(2))
+        os.kill(cluster.brokers[victim].pid, signal.SIGKILL)
+        with pytest.raises(Refused):
+            lost.frame()
+        began = time.monotonic()
+        for peer in metadata:
+            peer.send("Metadata", 4, topics=[{"name": topic}], allow_auto_topic_creation=False)
+        for peer in coordinator:
+            peer.send("FindCoordinator", 4, key_type=0, coordinator_keys=[group])
+        named = []
+        for peer in metadata:
+            told = {it["leader_id"] for it in peer.receive("Metadata", 4)["topics"][0]["partitions"]}
+            named.append((told, time.monotonic() - began))
+        for peer in coordinator:
+            told = {peer.receive("FindCoordinator", 4)["coordinators"][0]["node_id"]}
+            named.append((told, time.monotonic() - began))
+        for told, after in named:
+            # Where an election takes longer they do not keep the client waiting.
+            assert not told & {victim, -1} or after >= 0.3, named
+        cluster.brokers[victim].kill()
+        cluster.brokers[victim].start()
+        cluster.wait_whole(topic, 60)
+
+
 def test_records_are_on_all_replicas(cluster):
     cluster.create("replicated", 3)
     driver = BY_NAME["confluent-kafka"]

@@ -127,7 +127,7 @@ impl Dispatcher {
             AnyRequest::DescribeTransactions(it) => {
                 answer.later(api::describe_transactions::answer(s.transactions.clone(), it))
             }
-            AnyRequest::FindCoordinator(it) => answer.now(api::find_coordinator::answer(s, &context, it)),
+            AnyRequest::FindCoordinator(it) => api::find_coordinator::start(s, context, answer, it),
             AnyRequest::JoinGroup(it) => {
                 answer.later(api::join_group::answer(s.coordination.clone(), context, it))
             }

@@ -19,6 +19,7 @@ mod departure;
 mod dispatch;
 mod doors;
 mod error;
+mod failover;
 pub mod formatting;
 mod forming;
 mod frames;

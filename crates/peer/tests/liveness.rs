@@ -1,6 +1,8 @@
 //! Signs of life over loopback: each node has its own runtime, listener and thread, as three processes would.
 
-use milena_peer::liveness::{Expectations, Incarnation, Lease, Liveness, LogEnd, Standing, Verdict, Wants};
+use milena_peer::liveness::{
+    Cause, Expectations, Incarnation, Lease, Liveness, LogEnd, Standing, Verdict, Wants,
+};
 use milena_peer::{Addresses, Identity, Routes, serve};
 use milena_quorum::{GroupId, NodeId};
 use std::collections::BTreeMap;
@@ -99,6 +101,23 @@ fn end_of_a_process_is_noticed_by_all_and_so_is_the_next_one() {
         assert_eq!(process.liveness.sighting(THREE), None);
     }
     [one, two, three].into_iter().for_each(Process::kill);
+}
+
+#[test]
+fn address_that_refuses_whoever_looks_is_evidence() {
+    let addresses = Addresses::default();
+    // Whoever is dialled there says nothing: the stream gives up after a second.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    addresses.set(TWO, mute.local_addr().unwrap().to_string());
+    let one = Process::start(ONE, 1, &addresses);
+    let _dialled = mute.accept().unwrap();
+    // A port on which nobody listens, nor will while it is held.
+    let held = tokio::net::TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    addresses.set(TWO, held.local_addr().unwrap().to_string());
+    one.runtime.block_on(one.liveness.look(TWO));
+    assert_eq!(one.liveness.health().borrow()[&TWO].verdict, Verdict::Dead(Cause::Refused));
+    one.kill();
 }
 
 #[test]

@@ -4,18 +4,42 @@
 //! The Raft leader of the `coordination` group coordinates every group and every transaction, so all keys have one
 //! answer and nothing is ever loading.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use milena_wire::find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
 use milena_wire::{ErrorCode, Text};
 
-use crate::dispatch::Context;
+use crate::connection::Started;
+use crate::dispatch::{Answer, Context};
+use crate::failover::{self, Named};
 use crate::services::Services;
 
 /// Kinds of key, `key_type` on the wire.
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 
-/// Names the coordinator.
-pub(crate) fn answer(
+pub(crate) fn start(
+    services: &Arc<Services>,
+    context: Context,
+    answer: Answer,
+    request: FindCoordinatorRequest,
+) -> Started {
+    if failover::is_idle_question(services, &named(services)) {
+        return answer.now(describe(services, &context, request));
+    }
+    let services = Arc::clone(services);
+    answer.later(async move {
+        failover::over(&services, || named(&services)).await;
+        describe(&services, &context, request)
+    })
+}
+
+fn named(services: &Services) -> Named {
+    services.coordinator_id().map(|id| BTreeSet::from([id]))
+}
+
+fn describe(
     services: &Services,
     context: &Context,
     request: FindCoordinatorRequest,

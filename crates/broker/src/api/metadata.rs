@@ -7,8 +7,8 @@
 //! A missing topic that may be created is created before the answer, which then tells of it as usual. Kafka
 //! answers UNKNOWN_TOPIC_OR_PARTITION first and has the client ask again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use milena_metadata::{Image, Partition, Topic};
 use milena_wire::metadata::{
@@ -16,12 +16,11 @@ use milena_wire::metadata::{
     MetadataResponsePartition, MetadataResponseTopic,
 };
 use milena_wire::{ErrorCode, Text, Uuid};
-use tokio::time::timeout;
 
 use crate::authorized;
 use crate::connection::Started;
 use crate::dispatch::{Answer, Context};
-use crate::liveness::Liveness;
+use crate::failover::{self, Named};
 use crate::services::Services;
 
 /// Answers at once unless a topic must be created first.
@@ -35,7 +34,7 @@ pub(crate) fn start(
         return answer.now(invalid(&request));
     }
     let missing = missing(services, &context, &request);
-    if missing.is_empty() && !names_a_dead_leader(services, &context, &request) {
+    if missing.is_empty() && failover::is_idle_question(services, &named(services, &context, &request)) {
         return answer.now(describe(services, &context, &request, &[]));
     }
     let services = Arc::clone(services);
@@ -44,44 +43,27 @@ pub(crate) fn start(
             true => Vec::new(),
             false => services.auto_create(missing).await,
         };
-        // A client that is told of a dead leader waits a back-off of 100 ms before it asks again.
-        let _ = timeout(HOLD, elections(&services, &context, &request)).await;
+        failover::over(&services, || named(&services, &context, &request)).await;
         describe(&services, &context, &request, &refused)
     })
 }
 
-/// Longest that an answer waits for the election of leaders that have just died: more than an election takes on a
-/// busy disk, and not so long that a client with a short time-out asks somebody else.
-const HOLD: Duration = Duration::from_millis(150);
-
-/// Whether the answer would name a leader that is about to be replaced.
-fn names_a_dead_leader(services: &Services, context: &Context, request: &MetadataRequest) -> bool {
-    let dead = services.liveness.as_ref().map(Liveness::just_died).unwrap_or_default();
-    if dead.is_empty() {
-        return false;
-    }
+/// The leaders that the answer names, and the controller.
+fn named(services: &Services, context: &Context, request: &MetadataRequest) -> Named {
     let image = services.view.image();
-    let is_dead = |topic: &Topic| topic.iter().any(|(_, it)| it.leader.is_some_and(|id| dead.contains(&id)));
+    let mut named = BTreeSet::from([services.controller_id()]);
+    let add = |topic: &Topic| named.extend(topic.iter().filter_map(|(_, it)| it.leader));
     match asked(context, request) {
-        None => image.topics().any(is_dead),
-        Some(topics) => topics.iter().any(|asked| {
-            let topic = match &asked.name {
+        None => image.topics().for_each(add),
+        Some(topics) => topics
+            .iter()
+            .filter_map(|asked| match &asked.name {
                 Some(name) => image.topic(name),
                 None => image.topic_by_id(asked.topic_id),
-            };
-            topic.is_some_and(is_dead)
-        }),
+            })
+            .for_each(add),
     }
-}
-
-/// Waits until the answer names living leaders.
-async fn elections(services: &Services, context: &Context, request: &MetadataRequest) {
-    let mut applied = services.view.indexes();
-    while names_a_dead_leader(services, context, request) {
-        if applied.changed().await.is_err() {
-            return;
-        }
-    }
+    Some(named)
 }
 
 /// Below version 12 a topic is asked for by name, and never by id (MD-4).

@@ -11,6 +11,7 @@ mod successor;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use milena_metadata::{BrokerEpoch, BrokerId};
 use milena_peer::liveness::{Expectations, Health, Incarnation, Lease, Saying, Standing, Wants};
 use milena_quorum::NodeId;
@@ -88,17 +89,24 @@ impl Liveness {
         self.peers.health()
     }
 
-    /// Brokers that were found dead a moment ago, so that the controller is about to fence them. One whose death the
-    /// controller does not see as we do is left out after [`NEWS`].
-    pub(crate) fn just_died(&self) -> Vec<BrokerId> {
+    /// Brokers that were found dead a moment ago, so that the controller is about to fence them, and those whose
+    /// connections have ended, about whom that is found out. One whose death the controller does not see as we do
+    /// is left out after [`NEWS`].
+    pub(crate) fn dying(&self) -> Vec<BrokerId> {
         let health = self.peers.health();
-        let dead: Vec<_> =
-            health.borrow().iter().filter(|(_, peer)| peer.verdict.is_dead()).map(|(id, _)| *id).collect();
+        let health = health.borrow();
+        let suspects = health.iter().filter(|(_, peer)| peer.verdict.is_dead() || peer.doubted);
         let is_news = |id: &NodeId| {
             let (silence, session) = self.peers.silence(*id);
             silence < session + NEWS
         };
-        dead.into_iter().filter(is_news).map(broker).collect()
+        suspects.map(|(id, _)| *id).filter(is_news).map(broker).collect()
+    }
+
+    /// Looks whether brokers are there, side by side.
+    pub(crate) async fn look(&self, brokers: impl IntoIterator<Item = BrokerId>) {
+        let others = brokers.into_iter().filter(|id| *id != self.me);
+        join_all(others.map(|id| self.peers.look(node(id)))).await;
     }
 
     /// By which this broker acknowledges: look at it before every append and before every acknowledgement.

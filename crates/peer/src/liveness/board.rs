@@ -45,6 +45,8 @@ pub struct PeerHealth {
     pub saying: Saying,
     /// What is thought of it.
     pub verdict: Verdict,
+    /// We saw a sign of its death and have not heard it since; alone that may be too little for a verdict.
+    pub doubted: bool,
     /// Whose deaths it saw.
     pub sightings: BTreeMap<NodeId, Sighting>,
 }
@@ -308,6 +310,7 @@ impl Board {
                     incarnation: state.detector.incarnation(node),
                     saying: heard.map(|heard| heard.saying).unwrap_or_default(),
                     verdict,
+                    doubted: state.detector.is_doubted(node),
                     sightings: heard.map(|heard| heard.sightings.clone()).unwrap_or_default(),
                 },
             );

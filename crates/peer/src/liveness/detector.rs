@@ -275,6 +275,11 @@ impl Detector {
         self.peers.get(&node).map_or(Verdict::Unknown, |peer| peer.verdict)
     }
 
+    /// Whether we saw a sign of a peer's death and have not heard it since.
+    pub fn is_doubted(&self, node: NodeId) -> bool {
+        self.peers.get(&node).is_some_and(|peer| peer.sign.is_some())
+    }
+
     /// The process of a peer that was heard last.
     pub fn incarnation(&self, node: NodeId) -> Option<Incarnation> {
         self.peers.get(&node)?.incarnation

@@ -134,8 +134,10 @@ fn one_witness_is_enough_where_there_are_only_two() {
 fn glitch_is_forgotten_when_the_process_answers_again() {
     let mut run = Run::new();
     run.see(A, Sign::Closed);
+    assert!(run.detector.is_doubted(A));
     run.hear(A);
     run.tell(B, A, ms(0));
+    assert!(!run.detector.is_doubted(A));
     assert_eq!(run.verdict(A), Verdict::Alive, "one witness, as our own sign is void");
     assert_eq!(run.detector.signs().count(), 0);
 }

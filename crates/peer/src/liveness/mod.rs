@@ -11,6 +11,7 @@ mod detector;
 mod detector_tests;
 mod dial;
 mod gaps;
+mod glance;
 mod lease;
 mod message;
 mod service;
@@ -26,6 +27,7 @@ pub use message::{LogEnd, Sighting, Standing, Wants};
 use crate::addresses::Addresses;
 use crate::identity::Identity;
 use board::Board;
+use glance::Glances;
 use milena_quorum::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -44,6 +46,8 @@ const URGENT: i32 = -10;
 pub struct Liveness {
     board: Arc<Board>,
     identity: Identity,
+    addresses: Addresses,
+    glances: Arc<Glances>,
     _running: Arc<DropGuard>,
 }
 
@@ -61,14 +65,15 @@ impl Liveness {
         let board = Arc::new(Board::new(identity.node(), incarnation, lease, expect, ask));
         let stop = CancellationToken::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let running = run(board.clone(), identity.clone(), addresses, stop.clone());
+        let running = run(board.clone(), identity.clone(), addresses.clone(), stop.clone());
         std::thread::Builder::new().name("liveness".to_owned()).spawn(move || {
             urgent();
             runtime.block_on(running);
             // Looking up a name may hang; nobody waits for it.
             runtime.shutdown_background();
         })?;
-        Ok(Liveness { board, identity, _running: Arc::new(stop.drop_guard()) })
+        let glances = Arc::default();
+        Ok(Liveness { board, identity, addresses, glances, _running: Arc::new(stop.drop_guard()) })
     }
 
     /// Answers the peers, for [`crate::Routes::add`]. Streams end at `closing`.
@@ -100,6 +105,12 @@ impl Liveness {
     /// The peers, now and whenever a verdict or what one says changes.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.board.health.subscribe()
+    }
+
+    /// Looks whether the process of a peer is there, for 20 ms at most: a client that asks for the way has often lost its
+    /// connection a moment ago, and an address that refuses one is evidence.
+    pub async fn look(&self, node: NodeId) {
+        self.glances.look(&self.board, &self.addresses, node).await;
     }
 
     /// For how long a peer has shown no sign of hearing this node, and the silence that is death for it.
