@@ -113,8 +113,16 @@ def each_broker_stops_in_turn_without_a_failed_record(engine):
 
 
 def apache_s_own_example_runs_with_the_image_s_name_changed(engine):
-    with started(engine, HERE / "apache-combined.yml") as cluster:
-        until("all brokers are known", lambda: sorted(metadata(APACHE).brokers) == [1, 2, 3])
+    runs_with_the_image_s_name_changed(engine, "apache-combined.yml", [1, 2, 3])
+
+
+def apache_s_example_of_roles_apart_runs_too(engine):
+    runs_with_the_image_s_name_changed(engine, "apache-isolated.yml", [4, 5, 6])
+
+
+def runs_with_the_image_s_name_changed(engine, file, ids):
+    with started(engine, HERE / file) as cluster:
+        until("all brokers are known", lambda: sorted(metadata(APACHE).brokers) == ids)
         create = [TOPICS, "--create", "--topic", "t", "--partitions", "3", "--replication-factor", "3"]
         cluster.tool(2, *create, "--bootstrap-server", "kafka-3:19092")
         round_trip(APACHE, "t", 300)
@@ -124,4 +132,5 @@ TESTS = [
     nothing_acknowledged_is_lost_when_a_broker_is_killed,
     each_broker_stops_in_turn_without_a_failed_record,
     apache_s_own_example_runs_with_the_image_s_name_changed,
+    apache_s_example_of_roles_apart_runs_too,
 ]

@@ -30,6 +30,8 @@ pub fn assigned(
         .set("isolation.level", isolation)
         .set("fetch.wait.max.ms", "500")
         .set("queued.min.messages", "1000000")
+        // It is full now and then where a broker answers faster than the client counts; the default then sleeps for a second.
+        .set("fetch.queue.backoff.ms", "10")
         .create()?;
     let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(20))?;
     let mut assignment = TopicPartitionList::new();

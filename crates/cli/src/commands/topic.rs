@@ -59,7 +59,7 @@ pub struct CreateArgs {
     #[arg(short, long, value_parser = clap::value_parser!(i32).range(1..))]
     partitions: Option<i32>,
     /// Replicas of each partition; the broker's default.replication.factor if left out.
-    #[arg(short, long, value_parser = clap::value_parser!(i16).range(1..))]
+    #[arg(short, long, visible_alias = "replication-factor", value_parser = clap::value_parser!(i16).range(1..))]
     replicas: Option<i16>,
     /// A configuration; may be repeated.
     #[arg(short = 'c', long = "config", value_name = "KEY=VALUE", value_parser = key_value)]
