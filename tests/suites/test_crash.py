@@ -5,7 +5,9 @@ sets the number of kills (default 5).
 """
 
 import os
+import pathlib
 import random
+import resource
 import threading
 import time
 
@@ -185,3 +187,16 @@ def test_clean_restart_with_a_thousand_partitions_is_quick(tmp_path):
         print(f"clean restart with 1,000 partitions: {seconds:.2f} s")
         # The promise is 2 s on a quiet machine, and others may be busy; Apache Kafka is measured, not judged.
         assert KIND == "apache" or seconds < 6, f"{seconds:.2f} s"
+
+
+@pytest.mark.skipif(KIND == "apache", reason="a JVM does so by itself")
+def test_limit_of_open_files_is_raised_to_what_is_allowed(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with Broker(tmp_path / "broker") as broker:
+            limits = pathlib.Path(f"/proc/{broker.pid}/limits").read_text()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    told = next(line for line in limits.splitlines() if line.startswith("Max open files"))
+    assert told.split()[3:5] == [str(hard), str(hard)], told

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use milena_broker::{ControllerNode, Server, StartError};
 use milena_config::container;
 use milena_config::load::{Loaded, Sources};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
@@ -71,12 +72,23 @@ pub fn run_with_file(file: &Path, overrides: Vec<String>) -> ExitCode {
 }
 
 fn start(loaded: Result<Loaded, String>) -> ExitCode {
+    take_all_descriptors();
     match loaded {
         Ok(loaded) => serve(loaded),
         Err(message) => {
             error!("{message}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Raises the limit of open files to what an administrator allows, as a JVM does: the 1,024 of a shell are few for
+/// connections and segments.
+fn take_all_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    if let Err(error) = raised {
+        warn!(%error, current = limit.current, "the limit of open files stays as it is");
     }
 }
 
