@@ -20,9 +20,9 @@ const HOLD: Duration = Duration::from_millis(300);
 pub(crate) type Named = Option<BTreeSet<BrokerId>>;
 
 /// Whether the answer can be given at once: there are no others whose death it could be about.
-pub(crate) fn is_idle_question(services: &Services, named: &Named) -> bool {
+pub(crate) fn is_idle_question(services: &Services, named: impl Fn() -> Named) -> bool {
     services.liveness.is_none()
-        || named.as_ref().is_some_and(|named| named.iter().all(|id| *id == services.broker_id))
+        || named().is_some_and(|named| named.iter().all(|id| *id == services.broker_id))
 }
 
 /// Looks whether those who would be `named` are there, and waits while one of them is dying.

@@ -34,7 +34,7 @@ pub(crate) fn start(
         return answer.now(invalid(&request));
     }
     let missing = missing(services, &context, &request);
-    if missing.is_empty() && failover::is_idle_question(services, &named(services, &context, &request)) {
+    if missing.is_empty() && failover::is_idle_question(services, || named(services, &context, &request)) {
         return answer.now(describe(services, &context, &request, &[]));
     }
     let services = Arc::clone(services);
