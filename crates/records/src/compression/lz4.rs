@@ -2,35 +2,51 @@
 //! right, blocks' checksums right where there are any. What they would refuse must not get into a log.
 //!
 //! A library's frame reader takes memory for the largest block that the header allows: with the 4 MiB that Go
-//! clients ask for by default that is 8 MiB and 32 us for a batch of one record. Here the sequences of a block are
-//! counted first, so that it gets as much as it inflates to, and a bomb nothing.
+//! clients ask for by default that is 8 MiB and 32 us for a batch of one record. Blocks of 64 KiB, which Java and
+//! librdkafka ask for, are inflated into a buffer that is kept. The sequences of larger ones are counted first, so
+//! that a block gets as much as it inflates to, and a bomb nothing.
 
+use std::cell::Cell;
 use std::io::{Error, ErrorKind, Result};
 
+use lz4_flex::block::{DecompressError, decompress_into};
 use twox_hash::XxHash32;
 
 const MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
+/// Bytes of the buffer that a thread keeps: the smallest block that a frame can allow. Counting sequences takes
+/// half as long as inflating them.
+const KEEP: usize = 64 * 1024;
+
+thread_local! {
+    static KEPT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// Inflates block by block.
 pub(super) struct Lz4Reader<'a> {
     rest: &'a [u8],
     max_block: usize,
     block_checksums: bool,
+    buffer: Vec<u8>,
     block: Block<'a>,
     at: usize,
 }
 
+#[derive(Clone, Copy)]
 enum Block<'a> {
     /// Written as it is because it does not compress.
     Plain(&'a [u8]),
-    Inflated(Vec<u8>),
+    /// That many bytes of the buffer.
+    Inflated(usize),
 }
 
-impl Block<'_> {
-    fn bytes(&self) -> &[u8] {
+impl<'a> Block<'a> {
+    fn bytes<'b>(self, buffer: &'b [u8]) -> &'b [u8]
+    where
+        'a: 'b,
+    {
         match self {
             Self::Plain(bytes) => bytes,
-            Self::Inflated(bytes) => bytes,
+            Self::Inflated(length) => &buffer[..length],
         }
     }
 }
@@ -60,15 +76,16 @@ impl<'a> Lz4Reader<'a> {
         if *checksum != (XxHash32::oneshot(0, descriptor) >> 8) as u8 {
             return Err(invalid("the checksum of the frame's header is wrong"));
         }
-        Ok(Self { rest, max_block, block_checksums: flags & 0x10 != 0, block: Block::Plain(&[]), at: 0 })
+        let block_checksums = flags & 0x10 != 0;
+        Ok(Self { rest, max_block, block_checksums, buffer: KEPT.take(), block: Block::Plain(&[]), at: 0 })
     }
 
     /// The rest of the current block or the next one; empty at the end of the frame.
     ///
     /// # Errors
-    /// `FileTooLarge` when a block inflates to more than `limit` bytes: nothing is allocated for it.
+    /// `FileTooLarge` when a block inflates to more than `limit` bytes: no more than [`KEEP`] is allocated for it.
     pub(super) fn fill_buf(&mut self, limit: usize) -> Result<&[u8]> {
-        while self.at == self.block.bytes().len() {
+        while self.at == self.block.bytes(&self.buffer).len() {
             let (size, rest) = self.rest.split_first_chunk().ok_or(CUT)?;
             let size = u32::from_le_bytes(*size);
             if size == 0 {
@@ -88,41 +105,54 @@ impl<'a> Lz4Reader<'a> {
                 }
             }
             self.at = 0;
-            match plain {
-                true => self.block = Block::Plain(block),
-                false => self.inflate(block, limit)?,
-            }
+            self.block = match plain {
+                true => Block::Plain(block),
+                false => Block::Inflated(self.inflate(block, limit)?),
+            };
         }
-        Ok(&self.block.bytes()[self.at..])
+        Ok(&self.block.bytes(&self.buffer)[self.at..])
     }
 
     pub(super) fn consume(&mut self, count: usize) {
         self.at += count;
     }
 
-    fn inflate(&mut self, block: &[u8], limit: usize) -> Result<()> {
-        let size = inflated_size(block).ok_or_else(|| invalid("a block is cut short"))?;
-        if size > self.max_block {
-            return Err(invalid("a block inflates to more than the frame allows"));
+    /// Bytes of the buffer that `block` inflated to.
+    fn inflate(&mut self, block: &[u8], limit: usize) -> Result<usize> {
+        let room = match self.max_block {
+            small @ ..=KEEP => small,
+            _ => inflated_size(block).ok_or_else(|| invalid("a block is cut short"))?,
+        };
+        if room > self.max_block {
+            return Err(too_large());
         }
-        if size > limit {
+        if room > KEEP.max(limit) {
             return Err(ErrorKind::FileTooLarge.into());
         }
-        let mut inflated = match std::mem::replace(&mut self.block, Block::Plain(&[])) {
-            Block::Inflated(mut last) => {
-                last.resize(size, 0);
-                last
-            }
-            Block::Plain(_) => vec![0; size],
-        };
-        let written = lz4_flex::block::decompress_into(block, &mut inflated)
-            .map_err(|error| Error::new(ErrorKind::InvalidData, error))?;
-        if written != size {
-            return Err(invalid("a block inflates to less than its sequences say"));
+        if self.buffer.len() < room {
+            self.buffer.resize(room, 0);
         }
-        self.block = Block::Inflated(inflated);
-        Ok(())
+        let inflated = decompress_into(block, &mut self.buffer[..room]).map_err(|error| match error {
+            DecompressError::OutputTooSmall { .. } => too_large(),
+            other => Error::new(ErrorKind::InvalidData, other),
+        })?;
+        match inflated > limit {
+            true => Err(ErrorKind::FileTooLarge.into()),
+            false => Ok(inflated),
+        }
     }
+}
+
+impl Drop for Lz4Reader<'_> {
+    fn drop(&mut self) {
+        if self.buffer.len() <= KEEP {
+            KEPT.set(std::mem::take(&mut self.buffer));
+        }
+    }
+}
+
+fn too_large() -> Error {
+    invalid("a block inflates to more than the frame allows")
 }
 
 /// Bytes that the sequences of a block make: literals, and copies of four bytes and up.

@@ -89,3 +89,15 @@ fn a_block_gets_no_more_than_its_frame_allows() {
     frame.extend(&block);
     assert_eq!(inflate(&frame), refused("a block inflates to more than the frame allows"));
 }
+
+#[test]
+fn nothing_inflates_past_the_limit_whatever_the_block() {
+    for size in [BlockSize::Max64KB, BlockSize::Max256KB, BlockSize::Max4MB] {
+        let frame = frame(independent().block_size(size));
+        for limit in [0, 1, 64 * 1024, content().len() - 1] {
+            let refused = Err(RecordsError::InflatesTooFar { limit });
+            assert_eq!(decompress(Compression::Lz4, &frame, limit), refused, "{size:?}");
+        }
+        assert!(decompress(Compression::Lz4, &frame, content().len()) == Ok(content()), "{size:?}");
+    }
+}
