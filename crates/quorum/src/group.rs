@@ -1,10 +1,12 @@
 //! The handle of a running group: propose, read, watch, change members.
 
+use crate::answered::unless_ended;
 use crate::error::{ChangeError, ProposeError, ReadError};
 use crate::id::{GroupId, NodeId};
 use crate::inbound::Inbound;
 use crate::reads::Reads;
 use crate::state::Keeper;
+use crate::status::{GroupStatus, LeaderInfo, ReplicaStatus, Vitals};
 use crate::types::{Command, LogId, Raft, Types};
 use crate::wal::Wal;
 use bytes::Bytes;
@@ -34,66 +36,6 @@ pub struct Applied {
     pub answer: Bytes,
 }
 
-/// Who leads a group, as far as this node knows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LeaderInfo {
-    /// The leader, if there is one.
-    pub leader: Option<NodeId>,
-    /// The newest term seen.
-    pub term: u64,
-    /// This node leads, and has applied everything that was committed before its term: its state
-    /// is complete, there is nothing to load. False for the moment between election and that.
-    pub is_self: bool,
-}
-
-/// A group as one of its members sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupStatus {
-    /// The group.
-    pub group: GroupId,
-    /// The leader, if known.
-    pub leader: Option<NodeId>,
-    /// The newest term seen.
-    pub term: u64,
-    /// Index of the last entry in this node's log.
-    pub last_index: Option<u64>,
-    /// Index up to which entries are committed, as far as this node knows.
-    pub committed_index: Option<u64>,
-    /// Index of the last entry that this node applied.
-    pub applied_index: Option<u64>,
-    /// Index of the newest durable snapshot here.
-    pub snapshot_index: Option<u64>,
-    /// Index up to which this node has deleted entries: who lacks them needs the snapshot.
-    pub purged_index: Option<u64>,
-    /// Those who vote.
-    pub voters: BTreeSet<NodeId>,
-    /// Those who only listen.
-    pub learners: BTreeSet<NodeId>,
-    /// What each member has; known to the leader only, empty elsewhere.
-    pub replicas: BTreeMap<NodeId, ReplicaStatus>,
-}
-
-/// A member as the leader sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReplicaStatus {
-    /// Index up to which its log is known to agree with the leader's.
-    pub matched_index: Option<u64>,
-    /// Time since it last answered; `None` for the leader itself and for one that never did.
-    pub silent_for: Option<Duration>,
-}
-
-/// What changes all the time in a group, cheap to ask for: no member is looked at.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Vitals {
-    /// Who leads.
-    pub leader: LeaderInfo,
-    /// Term and index of the last entry in this node's log.
-    pub last_log: Option<(u64, u64)>,
-    /// How long ago a message was sent that a quorum has acknowledged to this node as the leader: it led at
-    /// that moment, whoever leads now. `None` if it does not lead.
-    pub quorum_acked_ago: Option<Duration>,
-}
-
 /// A running group on this node. Clones are cheap and mean the same group.
 #[derive(Clone)]
 pub struct GroupHandle {
@@ -116,10 +58,12 @@ pub(crate) struct Inner {
     pub failure: OnceLock<String>,
 }
 
+type Outcomes = BoxStream<'static, Result<WriteResult<Types>, Fatal<Types>>>;
+
 /// A command that was handed in, and has its place in the log if it gets there at all.
 pub struct Submitted {
     handle: GroupHandle,
-    outcome: BoxStream<'static, Result<WriteResult<Types>, Fatal<Types>>>,
+    outcome: Outcomes,
     /// Taken until the outcome is known.
     _room: OwnedSemaphorePermit,
 }
@@ -127,15 +71,7 @@ pub struct Submitted {
 impl Submitted {
     /// Waits until the command is applied here, or lost.
     pub async fn outcome(mut self) -> Result<Applied, ProposeError> {
-        match self.outcome.next().await {
-            Some(Ok(Ok(done))) => Ok(applied(done.log_id, done.response)),
-            Some(Ok(Err(error))) => Err(not_applied(error)),
-            Some(Err(fatal)) => Err(ProposeError::Stopped { reason: self.handle.why(&fatal) }),
-            None => {
-                let reason = self.handle.stop_reason().unwrap_or_else(shutdown);
-                Err(ProposeError::Stopped { reason })
-            }
-        }
+        self.handle.next(&mut self.outcome).await
     }
 }
 
@@ -189,15 +125,13 @@ impl GroupHandle {
             Err(fatal) => return all_failed(ProposeError::Stopped { reason: self.why(&fatal) }),
         };
         let mut outcomes = Vec::with_capacity(count);
-        while let Some(answer) = answers.next().await {
-            outcomes.push(match answer {
-                Ok(Ok(done)) => Ok(applied(done.log_id, done.response)),
-                Ok(Err(error)) => Err(not_applied(error)),
-                Err(fatal) => Err(ProposeError::Stopped { reason: self.why(&fatal) }),
-            });
+        while outcomes.len() < count {
+            match self.next(&mut answers).await {
+                // So have all behind it.
+                Err(stopped @ ProposeError::Stopped { .. }) => outcomes.resize(count, Err(stopped)),
+                outcome => outcomes.push(outcome),
+            }
         }
-        let missing = Err(ProposeError::Stopped { reason: self.stop_reason().unwrap_or_else(shutdown) });
-        outcomes.resize(count, missing);
         outcomes
     }
 
@@ -205,9 +139,9 @@ impl GroupHandle {
     /// call was made; reads of the state machine are then linearizable. Answers the index.
     /// Concurrent callers share one round of heartbeats.
     pub async fn read_index(&self) -> Result<u64, ReadError> {
-        match self.inner.reads.index().await {
-            Some(answer) => answer,
-            None => Err(ReadError::Stopped { reason: self.stop_reason().unwrap_or_else(shutdown) }),
+        match unless_ended(&self.inner.raft, self.inner.reads.index()).await {
+            Some(Some(answer)) => answer,
+            _ => Err(ReadError::Stopped { reason: self.end() }),
         }
     }
 
@@ -277,23 +211,23 @@ impl GroupHandle {
     /// Adds a member that listens and does not vote; waits until it has nearly caught up. The
     /// network must be able to reach it already. Only the leader can.
     pub async fn add_learner(&self, node: NodeId) -> Result<(), ChangeError> {
-        self.changed(self.inner.raft.add_learner(node, (), true).await)
+        self.changed(self.inner.raft.add_learner(node, (), true)).await
     }
 
     /// Makes exactly `voters` the voters: learners among them are promoted, other voters leave
     /// the group. Goes through a joint configuration and returns when it is left.
     pub async fn change_voters(&self, voters: BTreeSet<NodeId>) -> Result<(), ChangeError> {
-        self.changed(self.inner.raft.change_membership(voters, false).await)
+        self.changed(self.inner.raft.change_membership(voters, false)).await
     }
 
     /// Makes exactly `voters` the voters; those who were and are no longer stay on as learners.
     pub async fn keep_voters(&self, voters: BTreeSet<NodeId>) -> Result<(), ChangeError> {
-        self.changed(self.inner.raft.change_membership(voters, true).await)
+        self.changed(self.inner.raft.change_membership(voters, true)).await
     }
 
     /// Removes learners.
     pub async fn remove_learners(&self, nodes: BTreeSet<NodeId>) -> Result<(), ChangeError> {
-        self.changed(self.inner.raft.change_membership(ChangeMembers::RemoveNodes(nodes), false).await)
+        self.changed(self.inner.raft.change_membership(ChangeMembers::RemoveNodes(nodes), false)).await
     }
 
     /// Hands the leadership to `to`, if it is up to date. Watch [`GroupHandle::leader`] for the
@@ -317,10 +251,11 @@ impl GroupHandle {
             now.vote
         };
         let request = TransferLeaderRequest::new(vote, successor, None);
-        match self.inner.raft.handle_transfer_leader(request).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(ChangeError::Refused(error.to_string())),
-            Err(fatal) => Err(ChangeError::Stopped { reason: self.why(&fatal) }),
+        match unless_ended(&self.inner.raft, self.inner.raft.handle_transfer_leader(request)).await {
+            Some(Ok(Ok(()))) => Ok(()),
+            Some(Ok(Err(error))) => Err(ChangeError::Refused(error.to_string())),
+            Some(Err(fatal)) => Err(ChangeError::Stopped { reason: self.why(&fatal) }),
+            None => Err(ChangeError::Stopped { reason: self.end() }),
         }
     }
 
@@ -345,7 +280,7 @@ impl GroupHandle {
             // The core hears of it with the next entry, which may be long in coming.
             () = self.inner.keeper.ended() => {}
         }
-        self.stop_reason().unwrap_or_else(shutdown)
+        self.end()
     }
 
     /// Stops the group: proposals fail, state is stored and flushed.
@@ -362,6 +297,16 @@ impl GroupHandle {
         }
     }
 
+    /// The next outcome of commands that were handed in.
+    async fn next(&self, outcomes: &mut Outcomes) -> Result<Applied, ProposeError> {
+        match unless_ended(&self.inner.raft, outcomes.next()).await.flatten() {
+            Some(Ok(Ok(done))) => Ok(applied(done.log_id, done.response)),
+            Some(Ok(Err(error))) => Err(not_applied(error)),
+            Some(Err(fatal)) => Err(ProposeError::Stopped { reason: self.why(&fatal) }),
+            None => Err(ProposeError::Stopped { reason: self.end() }),
+        }
+    }
+
     async fn room_for(&self, command: &Bytes) -> Result<OwnedSemaphorePermit, ProposeError> {
         if command.len() > crate::MAX_COMMAND {
             return Err(ProposeError::TooLarge { size: command.len(), max: crate::MAX_COMMAND });
@@ -371,14 +316,15 @@ impl GroupHandle {
         room.map_err(|_| ProposeError::Stopped { reason: shutdown() })
     }
 
-    fn changed<T>(
+    async fn changed<T>(
         &self,
-        result: Result<T, RaftError<Types, ClientWriteError<Types>>>,
+        change: impl Future<Output = Result<T, RaftError<Types, ClientWriteError<Types>>>>,
     ) -> Result<(), ChangeError> {
-        match result {
-            Ok(_) => Ok(()),
-            Err(RaftError::Fatal(fatal)) => Err(ChangeError::Stopped { reason: self.why(&fatal) }),
-            Err(RaftError::APIError(error)) => Err(match error {
+        match unless_ended(&self.inner.raft, change).await {
+            Some(Ok(_)) => Ok(()),
+            None => Err(ChangeError::Stopped { reason: self.end() }),
+            Some(Err(RaftError::Fatal(fatal))) => Err(ChangeError::Stopped { reason: self.why(&fatal) }),
+            Some(Err(RaftError::APIError(error))) => Err(match error {
                 ClientWriteError::ForwardToLeader(forward) => {
                     ChangeError::NotLeader { leader: forward.leader_id }
                 }
@@ -386,6 +332,11 @@ impl GroupHandle {
                 other => ChangeError::Refused(other.to_string()),
             }),
         }
+    }
+
+    /// What is said of a group that has stopped.
+    fn end(&self) -> String {
+        self.stop_reason().unwrap_or_else(shutdown)
     }
 
     fn why(&self, fatal: &Fatal<Types>) -> String {
@@ -425,5 +376,44 @@ fn not_applied(error: ClientWriteError<Types>) -> ProposeError {
         ClientWriteError::ForwardToLeader(forward) => ProposeError::NotLeader { leader: forward.leader_id },
         // The other kinds belong to membership changes and preconditions, which commands have not.
         _ => ProposeError::Indeterminate,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Changes, Node, NodeConfig, StateMachine};
+    use futures_util::stream;
+    use std::future::pending;
+
+    struct Nothing;
+
+    impl StateMachine for Nothing {
+        fn restore(&mut self, _pairs: &mut dyn Iterator<Item = (Bytes, Bytes)>) {}
+
+        fn apply(&mut self, _index: u64, _command: &Bytes, _changes: &mut Changes) -> Bytes {
+            Bytes::new()
+        }
+
+        fn applied(&mut self, _index: u64) {}
+    }
+
+    /// As one is that reached the channel of the core between its last look there and its end.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_waits_for_a_request_that_nobody_has_is_told_that_the_group_stopped() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = Node::open(NodeConfig::single(dir.path(), NodeId(1))).await.unwrap();
+        let group = node.start(GroupId::CLUSTER, Nothing).await.unwrap();
+        let room = group.room_for(&Bytes::new()).await.unwrap();
+        let left = Submitted { handle: group.clone(), outcome: stream::pending().boxed(), _room: room };
+        let outcome = tokio::spawn(left.outcome());
+        let changing = group.clone();
+        let change = tokio::spawn(async move { changing.changed(pending::<Result<(), _>>()).await });
+        node.shutdown().await;
+        let reason = "shutdown".to_owned();
+        assert_eq!(outcome.await.unwrap(), Err(ProposeError::Stopped { reason: reason.clone() }));
+        assert_eq!(change.await.unwrap(), Err(ChangeError::Stopped { reason }));
+        // What is answered is told, however late.
+        assert_eq!(unless_ended(&group.inner.raft, async { 7 }).await, Some(7));
     }
 }

@@ -1,5 +1,6 @@
 //! What other nodes ask of this one; the server side of [`crate::Network`].
 
+use crate::answered::unless_ended;
 use crate::convert::{entry_from, log_id_from, log_id_to, meta_from, vote_from, vote_to};
 use crate::disk::Disk;
 use crate::id::{GroupId, NodeId};
@@ -12,6 +13,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use openraft::Snapshot;
 use openraft::raft::{AppendEntriesRequest, TransferLeaderError, TransferLeaderRequest, VoteRequest};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -98,10 +100,9 @@ impl Inbound {
         let mut rpc = VoteRequest::<Types>::new(vote_from(request.vote)?, request.last.map(log_id_from));
         rpc.leadership_transfer = request.leadership_transfer;
         let answer = match request.pre_vote {
-            true => raft.pre_vote(rpc).await,
-            false => raft.vote(rpc).await,
+            true => answered(&raft, raft.pre_vote(rpc)).await?,
+            false => answered(&raft, raft.vote(rpc)).await?,
         };
-        let answer = answer.map_err(|error| Refused::Stopped(error.to_string()))?;
         Ok(message::VoteResponse {
             vote: Some(vote_to(&answer.vote)),
             granted: answer.vote_granted,
@@ -118,9 +119,7 @@ impl Inbound {
         let (_, raft) = self.group(request.group)?;
         let (from, to) = (vote_from(request.from)?, NodeId(request.to));
         let rpc = TransferLeaderRequest::<Types>::new(from, to, request.last.map(log_id_from));
-        let answer =
-            raft.handle_transfer_leader(rpc).await.map_err(|error| Refused::Stopped(error.to_string()))?;
-        let outcome = match answer {
+        let outcome = match answered(&raft, raft.handle_transfer_leader(rpc)).await? {
             Ok(()) => Outcome::Accepted(true),
             Err(TransferLeaderError::VoteChanged { actual, .. }) => Outcome::VoteChanged(vote_to(&actual)),
             Err(TransferLeaderError::LogNotFlushed { actual, .. }) => {
@@ -159,9 +158,20 @@ impl Inbound {
         if snapshot.meta != meta {
             return Err(Refused::Malformed("snapshot file and its header differ".to_owned()));
         }
-        let answer = raft.install_full_snapshot(vote, Snapshot { meta, snapshot }).await;
-        let answer = answer.map_err(|fatal| Refused::Stopped(fatal.to_string()))?;
+        let installed = raft.install_full_snapshot(vote, Snapshot { meta, snapshot });
+        let answer = answered(&raft, installed).await?;
         Ok(message::SnapshotResponse { vote: Some(vote_to(&answer.vote)) })
+    }
+}
+
+/// What the core answers, which has stopped where it gives an error or nothing.
+async fn answered<T, E: Display>(
+    raft: &Raft,
+    call: impl Future<Output = Result<T, E>>,
+) -> Result<T, Refused> {
+    match unless_ended(raft, call).await {
+        Some(answer) => answer.map_err(|error| Refused::Stopped(error.to_string())),
+        None => Err(Refused::Stopped("shutdown".to_owned())),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Watches who leads a group, and keeps a node that is alone from ticking.
 
 use crate::candidacy::Candidacy;
-use crate::group::LeaderInfo;
 use crate::id::{GroupId, NodeId};
+use crate::status::LeaderInfo;
 use crate::types::{LogId, Membership, Raft};
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;

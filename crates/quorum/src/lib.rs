@@ -9,6 +9,7 @@
 //! interface, and [`Network`] and [`Inbound`] speak the messages of `proto/raft.proto`.
 #![warn(missing_docs)]
 
+mod answered;
 mod candidacy;
 mod config;
 mod convert;
@@ -30,6 +31,7 @@ mod reads;
 #[cfg(test)]
 mod sim_disk;
 mod state;
+mod status;
 #[cfg(test)]
 mod suite;
 mod types;
@@ -43,12 +45,13 @@ pub mod message {
 
 pub use config::{NodeConfig, Timers};
 pub use error::{ChangeError, OpenError, ProposeError, ReadError};
-pub use group::{Applied, GroupHandle, GroupStatus, LeaderInfo, ReplicaStatus, Submitted, Vitals};
+pub use group::{Applied, GroupHandle, Submitted};
 pub use id::{GroupId, NodeId};
 pub use inbound::{Inbound, Refused};
 pub use machine::{Change, Changes, StateMachine};
 pub use network::{Network, Unreachable};
 pub use node::Node;
+pub use status::{GroupStatus, LeaderInfo, ReplicaStatus, Vitals};
 pub use wal::{Damage, Recovery};
 
 /// Longest command that can be proposed, in bytes. Longer ones are refused with

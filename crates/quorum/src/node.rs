@@ -1,11 +1,12 @@
 //! This process's part of every group: directories, log, groups.
 
+use crate::answered::unless_ended;
 use crate::candidacy::Candidacy;
 use crate::config::NodeConfig;
 use crate::convert::{log_id_from, log_id_of, stored_membership_from};
 use crate::disk::{Disk, RealDisk};
 use crate::error::OpenError;
-use crate::group::{GroupHandle, Inner, LeaderInfo, PROPOSED_KIB};
+use crate::group::{GroupHandle, Inner, PROPOSED_KIB};
 use crate::id::GroupId;
 use crate::inbound::Inbound;
 use crate::leadership::{follow, is_alone};
@@ -18,6 +19,7 @@ use crate::reads::Reads;
 use crate::state::{
     Amount, Applier, GroupTree, Keeper, KeeperSetup, KeptTree, SnapshotFile, StateStore, restore,
 };
+use crate::status::LeaderInfo;
 use crate::types::{LogId, Raft, StoredMembership};
 use crate::wal::{Recovery, Wal};
 use openraft::errors::{InitializeError, RaftError};
@@ -246,11 +248,13 @@ impl NodeInner {
             return Ok(());
         }
         let members: BTreeMap<_, ()> = voters.iter().map(|id| (*id, ())).collect();
-        match raft.initialize(members).await {
+        let reason = match unless_ended(raft, raft.initialize(members)).await {
             // Not allowed: it has been formed before.
-            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
-            Err(error) => Err(OpenError::Group { group: group.name(), reason: error.to_string() }),
-        }
+            Some(Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_)))) => return Ok(()),
+            Some(Err(error)) => error.to_string(),
+            None => "stopped".to_owned(),
+        };
+        Err(OpenError::Group { group: group.name(), reason })
     }
 
     /// A node without peers is elected as soon as it runs; waits for that.
@@ -259,10 +263,10 @@ impl NodeInner {
         // Asked of the core: its metrics may not have been published yet.
         let alone =
             raft.with_raft_state(move |state| is_alone(me, state.membership_state.effective().membership()));
-        let leads = match alone.await {
-            Ok(false) => return Ok(()),
-            Ok(true) => handle.leader().wait_for(|info| info.is_self).await.is_ok(),
-            Err(_) => false,
+        let leads = match unless_ended(raft, alone).await {
+            Some(Ok(false)) => return Ok(()),
+            Some(Ok(true)) => handle.leader().wait_for(|info| info.is_self).await.is_ok(),
+            _ => false,
         };
         let reason = || handle.stop_reason().unwrap_or_else(|| "stopped".to_owned());
         leads.then_some(()).ok_or_else(|| OpenError::Group { group: handle.id().name(), reason: reason() })

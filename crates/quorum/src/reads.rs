@@ -2,6 +2,7 @@
 //!
 //! ReadIndex, never leases: a lease trusts clocks, and a paused process still believes in its own.
 
+use crate::answered::unless_ended;
 use crate::error::ReadError;
 use crate::types::{LogId, Raft, Types};
 use openraft::ReadPolicy;
@@ -55,7 +56,7 @@ async fn serve(
 
 /// One round; `None` once the group has stopped.
 async fn round(raft: &Raft, applied: &mut watch::Receiver<Option<LogId>>) -> Option<Answer> {
-    let index = match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+    let index = match unless_ended(raft, raft.get_read_linearizer(ReadPolicy::ReadIndex)).await? {
         Ok(linearizer) => linearizer.read_log_id().index(),
         Err(RaftError::APIError(error)) => return Some(Err(refused(error))),
         Err(RaftError::Fatal(_)) => return None,
