@@ -59,9 +59,13 @@ impl Link {
         let (write_end, read_end) = (end(ended.clone(), address.clone()), end(ended.clone(), address));
         let ended_by_reader = ended.clone();
         let writer = tokio::spawn(async move {
-            if let Err(reason) = write_requests(transport.writer, requests, waiting).await {
+            let mut requests = requests;
+            if let Err(reason) = write_requests(transport.writer, &mut requests, waiting).await {
                 write_end(reason);
             }
+            // A request that was let in before this is waited for and dropped: its caller would not learn of the end.
+            requests.close();
+            while requests.recv().await.is_some() {}
         });
         let reader = tokio::spawn(async move {
             let mut expected = expected;
@@ -117,7 +121,7 @@ impl Drop for Link {
 /// `waiting` holds as many as may be in flight: when it is full, writing waits for answers.
 async fn write_requests(
     mut socket: impl AsyncWrite + Unpin,
-    mut requests: mpsc::Receiver<Outgoing>,
+    requests: &mut mpsc::Receiver<Outgoing>,
     waiting: mpsc::Sender<Waiting>,
 ) -> Result<(), String> {
     let mut correlation_id: i32 = 0;
