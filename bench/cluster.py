@@ -111,6 +111,7 @@ def replication(bench, sides):
 
     def spent(side, replicas):
         topic = bench.fresh_topic(side, PARTITIONS, replicas)
+        back_memory(count * 1024 * replicas)
         before = cpu_seconds(side)
         sent = bench.drive("ready-made", side, topic, size=1024, count=count, acks="all")
         taken = cpu_seconds(side) - before
@@ -125,7 +126,6 @@ def replication(bench, sides):
         bare = copied["bytes"] / MIB / max(copied["client_cpu_seconds"], 0.01)
         return {"replicated": per_second, "bare": bare, "share": per_second / bare * 100}
 
-    back_memory(1)
     figures = bench.alternate("replication", sides, measure)
     bench.add("replicated, for each CPU second of three brokers", "MiB", figures["replicated"], True)
     bench.add("  a bare TCP copy, for each CPU second", "MiB", figures["bare"], True)

@@ -27,6 +27,7 @@ def produce_as_much_as_goes(bench, sides, size, codec, *, command, label, partit
 
     def measure(side):
         topic = bench.fresh_topic(side, partitions, replicas)
+        back_memory(count * size * replicas)
         before = cpu_seconds(side)
         sent = bench.drive(command, side, topic, size=size, codec=codec, count=count, **options)
         spent = cpu_seconds(side) - before
@@ -45,7 +46,6 @@ def produce_as_much_as_goes(bench, sides, size, codec, *, command, label, partit
         bench.forget_topic(side, topic)
         return figures
 
-    back_memory(1 if bench.rounds == 1 else 3)
     what = f"{size} B, {'no codec' if codec == 'none' else codec}, {label}"
     figures = bench.alternate(f"produce, {what}", sides, measure)
     bench.add(f"produce, {what}", "k rec/s", figures["produce"], True, aim=aim, **target)
@@ -67,6 +67,7 @@ def paced(bench, sides, command, label, partitions=1, replicas=1, acks="1", aims
         topic = bench.fresh_topic(side, partitions, replicas)
         # Connections, and in the virtual machine code, are made by a load that does not count.
         bench.drive(command, side, topic, size=1024, rate=2000, seconds=1, acks=acks)
+        back_memory(2000 * 1024 * bench.seconds * replicas)
         before, began = cpu_seconds(side), time.monotonic()
         answer = bench.drive(command, side, topic, size=1024, rate=2000, seconds=bench.seconds, acks=acks)
         # Not the seconds asked for: a side that cannot keep up takes longer.
@@ -74,7 +75,6 @@ def paced(bench, sides, command, label, partitions=1, replicas=1, acks="1", aims
         bench.forget_topic(side, topic)
         return answer
 
-    back_memory(1)
     figures = bench.alternate(label, sides, measure)
     for name, shown in (("p50_ms", "p50"), ("p99_ms", "p99"), ("p999_ms", "p99.9")):
         aim = AIMS.get(f"{label} {shown}") if shown in aims else None

@@ -7,7 +7,7 @@ import time
 import measures
 from harness.broker import CACHE, REPO, Broker
 from harness.wire import Peer, Refused, batch, create_topic, produce
-from host import back_memory, cpu_seconds, memory_mib
+from host import cpu_seconds, memory_mib
 from table import TARGETS
 
 
@@ -57,7 +57,6 @@ def idle(bench, brokers):
 
 def warm_up(bench, sides, replicas=1):
     """The virtual machine compiles what is hot; it gets its chance before anything counts."""
-    back_memory(1)
     for side in sides:
         bench.say(f"warming up: {side.kind}")
         topic = bench.fresh_topic(side, 4, replicas)

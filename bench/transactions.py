@@ -13,6 +13,8 @@ PARTITIONS = 4
 GIB = float(1 << 30)
 # Seconds of one measure: there are a dozen of them, on two sides.
 LONGEST = 5
+# Records of a run of ready-made batches, at most.
+MOST = 1_600_000
 
 # What the load does, and what its row is called. The first is what the others are held against.
 LOADS = {
@@ -97,7 +99,7 @@ def load(bench, sides, replicas=1, kinds=("transactions", "ready-made")):
 
 def measure_load(bench, sides, replicas, what, command, options):
     # Long enough for many transactions of 100 ms, and less than what the kernel begins to write out.
-    bounded = {"count": 1_600_000} if command == "ready-made-transactions" else {}
+    bounded = {"count": MOST} if command == "ready-made-transactions" else {}
 
     seconds = min(bench.seconds, LONGEST)
 
@@ -105,7 +107,7 @@ def measure_load(bench, sides, replicas, what, command, options):
         topic = bench.fresh_topic(side, PARTITIONS, replicas)
         bench.drive(command, side, topic, seconds=1, **options, **(bounded and {"count": 100_000}))
         # Each side anew: what it costs to touch memory for the first time would be most of what the faster side is measured by.
-        back_memory(2 if bounded else 1)
+        back_memory(MOST * 1024 * replicas)
         before = cpu_seconds(side)
         done = bench.drive(command, side, topic, seconds=seconds, **options, **bounded)
         done["CPU"] = cpu_seconds(side) - before
@@ -131,7 +133,6 @@ def share(rates, of):
 def read(bench, sides):
     """The same transactional log at both levels of isolation."""
     topics = {}
-    back_memory(1)
     for side in sides:
         topic = bench.fresh_topic(side, PARTITIONS)
         # As many records on both sides, whoever is faster.
