@@ -111,7 +111,7 @@ impl<'a> PartitionChange<'a> {
     }
 
     /// The minimum in force for so many replicas.
-    fn min_isr_of(&self, replicas: usize) -> usize {
+    pub(crate) fn min_isr_of(&self, replicas: usize) -> usize {
         usize::try_from(self.min_insync_replicas).unwrap_or(0).min(replicas)
     }
 

@@ -80,7 +80,7 @@ fn check_replication_factor(partition: &Partition, target: &[BrokerId]) -> Resul
     }
 }
 
-/// Back to the replicas from before, those that were being added left out.
+/// Back to the replicas from before, those that were being added left out; refused if only they could lead.
 fn cancel(
     change: &mut PartitionChange<'_>,
     wanted: &Reassignment,
@@ -93,22 +93,32 @@ fn cancel(
     change.removing.clear();
     change.replicas.retain(|id| !adding.contains(id));
     change.isr.retain(|id| !adding.contains(id));
-    if change.isr.is_empty() && election != Election::Unclean {
+    let unclean = election == Election::Unclean && change.replicas.iter().any(|id| (change.is_active)(*id));
+    if change.isr.is_empty() && !unclean {
         return Err(Refusal::UncleanRevert { name: wanted.name.clone(), index: wanted.index });
     }
     change.election = election;
     Ok(())
 }
 
-/// The union of target and present replicas, in the target's order: whoever is in neither list any more leaves.
+/// The union of target and present replicas, in the target's order.
+///
+/// What an earlier reassignment was adding and this one does not want leaves at once if the partition has its minimum in
+/// sync without it. Otherwise it may hold what nobody else does, and is removed like any other: by the change that
+/// completes this reassignment.
 fn retarget(change: &mut PartitionChange<'_>, target: &[BrokerId]) {
-    // Replicas that an earlier reassignment was adding have no right to stay.
-    let settled: Vec<BrokerId> =
-        change.before.replicas.iter().copied().filter(|id| !change.before.adding.contains(id)).collect();
-    change.adding = target.iter().copied().filter(|id| !settled.contains(id)).collect();
-    change.removing = settled.iter().copied().filter(|id| !target.contains(id)).collect();
+    let before = change.before;
+    let was_adding = |id: &BrokerId| before.adding.contains(id);
+    change.adding =
+        target.iter().copied().filter(|id| was_adding(id) || !before.replicas.contains(id)).collect();
+    change.removing = before.replicas.iter().copied().filter(|id| !target.contains(id)).collect();
+    let left_over = |id: &BrokerId| was_adding(id) && change.removing.contains(id);
+    let settled: Vec<BrokerId> = change.isr.iter().copied().filter(|id| !left_over(id)).collect();
+    if settled.len() >= change.min_isr_of(target.len()).max(1) {
+        change.isr = settled;
+        change.removing.retain(|id| !was_adding(id));
+    }
     change.replicas = target.iter().chain(&change.removing).copied().collect();
-    change.isr.retain(|id| change.replicas.contains(id));
 }
 
 /// A reassignment under way.

@@ -175,10 +175,14 @@ fn check(image: &Image) {
     }
 }
 
-/// Epochs only grow, and grow whenever something changes.
-fn check_step(before: &Image, after: &Image) {
+/// Epochs only grow, and grow whenever something changes. Who holds all that was acknowledged stays one who may lead, but
+/// for those whose disks lost it.
+fn check_step(before: &Image, event: &Event, after: &Image) {
+    let somebody = |partition: &Partition| !partition.isr.is_empty() || !partition.elr.is_empty();
+    let loses = matches!(event, Event::Restart { kept: false, .. });
     for (topic, index, now) in after.all_partitions() {
         let Some(old) = before.partition(topic, index) else { continue };
+        assert!(somebody(now) || !somebody(old) || loses, "{event:?}: {old:?} -> {now:?}");
         assert!(now.leader_epoch >= old.leader_epoch && now.partition_epoch >= old.partition_epoch);
         assert!(now == old || now.partition_epoch > old.partition_epoch, "{old:?} -> {now:?}");
         assert!(now.leader == old.leader || now.leader_epoch > old.leader_epoch, "{old:?} -> {now:?}");
@@ -260,7 +264,7 @@ proptest! {
             index += 2;
             prop_assert_eq!(step(&mut lab.state, index, records), Outcome::Applied);
             check(lab.image());
-            check_step(&before, lab.image());
+            check_step(&before, event, lab.image());
         }
         let mut replayed = State::default();
         for (index, bytes) in &log {

@@ -53,6 +53,40 @@ fn new_replicas_come_first_and_the_old_leave_when_they_are_in_sync() {
     assert_eq!(reassign::list(lab.image(), None), []);
 }
 
+/// What the last one was adding goes at once where the partition has its minimum without it.
+#[test]
+fn a_second_reassignment_takes_the_place_of_the_first() {
+    let mut lab = Lab::of(4);
+    lab.assign("t", &[&[1, 2]]);
+    ask(&mut lab, Some(&[3, 2]), false).unwrap();
+    assert_eq!(ask(&mut lab, Some(&[4, 2]), false), Ok(()));
+    let now = lab.partition("t", 0);
+    assert_eq!(lab.shape("t", 0), (vec![4, 2, 1], vec![1, 2], vec![], Some(1)));
+    assert_eq!((now.adding, now.removing), (ids(&[4]), ids(&[1])));
+    // Back to one that was being added: it still has to get in sync.
+    assert_eq!(ask(&mut lab, Some(&[4, 1]), false), Ok(()));
+    let now = lab.partition("t", 0);
+    assert_eq!((now.replicas, now.adding, now.removing), (ids(&[4, 1, 2]), ids(&[4]), ids(&[2])));
+}
+
+/// Otherwise nobody would be left who may lead, and what it alone has acknowledged would be lost.
+#[test]
+fn the_last_replica_in_sync_stays_until_others_are() {
+    let mut lab = Lab::of(4);
+    lab.assign("t", &[&[1, 2]]);
+    ask(&mut lab, Some(&[3, 4]), false).unwrap();
+    sync(&mut lab, &[1, 3]).unwrap();
+    lab.fence(1);
+    lab.fence(2);
+    assert_eq!(ask(&mut lab, Some(&[4, 2]), false), Ok(()));
+    let now = lab.partition("t", 0);
+    assert_eq!((now.isr, now.leader), (ids(&[3]), Some(BrokerId(3))));
+    assert_eq!((now.replicas, now.adding, now.removing), (ids(&[4, 2, 3, 1]), ids(&[4]), ids(&[3, 1])));
+    // The change that makes another one enough takes the leadership from it.
+    assert_eq!(sync(&mut lab, &[3, 4]), Err(Refusal::NewLeaderElected));
+    assert_eq!(lab.shape("t", 0), (vec![4, 2], vec![4], vec![], Some(4)));
+}
+
 #[test]
 fn an_order_alone_changes_at_once() {
     let mut lab = Lab::of(2);
@@ -73,6 +107,32 @@ fn a_cancelled_reassignment_goes_back() {
     replicas.sort_unstable();
     assert_eq!((replicas, isr, leader), (vec![1, 2], vec![1, 2], Some(1)));
     assert!(!lab.partition("t", 0).is_reassigning());
+}
+
+/// Where unclean elections are allowed a cancellation may lose records, but not the partition: there must be one to elect.
+#[test]
+fn a_cancellation_needs_somebody_to_go_back_to() {
+    for (unclean, is_back, want) in [("false", true, false), ("true", false, false), ("true", true, true)] {
+        let mut lab = Lab::of(2).configured(&[("unclean.leader.election.enable", unclean)]);
+        lab.assign("t", &[&[1]]);
+        ask(&mut lab, Some(&[2]), false).unwrap();
+        // As after the only leader went, and the new one was elected uncleanly.
+        let mut partition = lab.partition("t", 0);
+        (partition.isr, partition.leader) = (ids(&[2]), Some(BrokerId(2)));
+        let topic = lab.image().topic("t").unwrap().id;
+        let records = vec![Record::PartitionSet { topic, index: 0, partition }];
+        lab.commit(Decision { records, answer: () });
+        if !is_back {
+            lab.fence(1);
+        }
+        let refused = Refusal::UncleanRevert { name: "t".into(), index: 0 };
+        assert_eq!(
+            ask(&mut lab, None, false),
+            if want { Ok(()) } else { Err(refused) },
+            "{unclean} {is_back}"
+        );
+        assert_eq!(lab.partition("t", 0).leader, Some(BrokerId(if want { 1 } else { 2 })));
+    }
 }
 
 #[test]
