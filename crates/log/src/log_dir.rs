@@ -203,15 +203,21 @@ impl LogDir {
     /// How the last run ended, and the broker epoch it had, if known.
     ///
     /// The clean marker is removed for good before this returns: whatever is written from now on is not covered
-    /// by it. Until [`LogDir::mark_running`], a crash counts as unclean, as recovery may be half done.
+    /// by it. A crash of the process alone loses nothing from then on, as there is nothing to recover. After an unclean
+    /// end another one counts as unclean until [`LogDir::mark_running`], as recovery may be half done.
     pub fn begin(&self) -> Result<(LastShutdown, Option<i64>), Error> {
         let path = self.root.join(CLEAN_SHUTDOWN);
         if let Some(text) = checkpoint::read(&*self.fs, &path)? {
-            self.fs.remove_file(&path).map_err(Error::io("remove", &path))?;
-            self.fs.sync_dir(&self.root).map_err(Error::io("sync", &self.root))?;
             // Old brokers wrote an empty file: clean all the same.
             let content: Option<serde_json::Value> = serde_json::from_str(&text).ok();
             let epoch = content.and_then(|content| content.get("brokerEpoch")?.as_i64());
+            if let Some(epoch) = epoch
+                && let Err(error) = self.mark_running(epoch)
+            {
+                tracing::warn!(%error, "a crash before this broker is registered will count as unclean");
+            }
+            self.fs.remove_file(&path).map_err(Error::io("remove", &path))?;
+            self.fs.sync_dir(&self.root).map_err(Error::io("sync", &self.root))?;
             return Ok((LastShutdown::Clean, epoch));
         }
         let Some(text) = checkpoint::read(&*self.fs, &self.root.join(RUNNING))? else {

@@ -71,7 +71,7 @@ fn checkpoints_are_kafkas_text() {
 #[test]
 fn the_end_of_the_last_run_decides_what_is_trusted() {
     type Row = (&'static str, fn(&LogDir, &MemoryFs), (LastShutdown, Option<i64>));
-    let table: [Row; 6] = [
+    let table: [Row; 7] = [
         ("a new directory", |_, _| {}, (LastShutdown::Unclean, None)),
         ("stopped in order", |dir, _| dir.mark_clean(5).unwrap(), (LastShutdown::Clean, Some(5))),
         ("the process died", |dir, _| dir.mark_running(5).unwrap(), (LastShutdown::ProcessCrash, Some(5))),
@@ -92,13 +92,22 @@ fn the_end_of_the_last_run_decides_what_is_trusted() {
             (LastShutdown::Unclean, None),
         ),
         (
-            "died while recovering after a clean stop",
+            "died before it was registered again after a clean stop",
             |dir, _| {
                 dir.mark_running(5).unwrap();
                 dir.mark_clean(5).unwrap();
                 assert_eq!(dir.begin().unwrap(), (LastShutdown::Clean, Some(5)));
             },
-            (LastShutdown::Unclean, None),
+            (LastShutdown::ProcessCrash, Some(5)),
+        ),
+        (
+            "lost power before it was registered again after a clean stop",
+            |dir, fs| {
+                dir.mark_clean(5).unwrap();
+                assert_eq!(dir.begin().unwrap(), (LastShutdown::Clean, Some(5)));
+                fs.lose_power(|_, synced, _| synced);
+            },
+            (LastShutdown::Unclean, Some(5)),
         ),
     ];
     for (what, steps, want) in table {
