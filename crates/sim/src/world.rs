@@ -229,13 +229,12 @@ impl World {
         }
     }
 
-    /// Nothing fails any more.
+    /// Nothing fails any more. Who is paused comes back by itself, with what was sent to it meanwhile in its order.
     fn heal(&mut self) {
         self.trace(|_| "nothing fails any more".to_owned());
         self.healing = true;
         self.network.heal();
         for node in 0..self.nodes.len() {
-            self.nodes[node].paused_until = self.nodes[node].paused_until.min(self.now);
             self.start(node);
         }
     }
@@ -329,8 +328,11 @@ impl World {
                 self.queue.push(now + down_ms * 1_000, Event::Restart { node });
             }
             Fault::Pause { node, for_ms } => {
+                // Not for longer while it is: what waits for its end already would come behind what is sent later.
                 let it = &mut self.nodes[node];
-                it.paused_until = it.paused_until.max(now + for_ms * 1_000);
+                if it.paused_until <= now {
+                    it.paused_until = now + for_ms * 1_000;
+                }
             }
             Fault::Cut { from, to, for_ms } => {
                 heal(for_ms);
