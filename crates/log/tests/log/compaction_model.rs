@@ -302,7 +302,32 @@ fn a_dropped_marker_takes_the_snapshots_before_it_along() {
     ]);
 }
 
-/// The same, of transactions alone, for the test of the test.
+/// What a producer commits in the dirty section supersedes what lies before, though an aborted transaction of the same
+/// producer ended in the clean one. Otherwise a tombstone would go when its time is over, and what it deleted would stay.
+#[test]
+fn a_transaction_aborted_before_the_dirty_section_says_nothing_of_those_within() {
+    let clean = |later_ms| Step::Clean { keys: 20, later_ms, dies: None };
+    run(&[
+        Step::ByTransactional(11, vec![(0, true)]),
+        Step::End(11, false),
+        Step::Roll,
+        Step::Commit,
+        clean(0),
+        Step::ByTransactional(11, vec![(1, true)]),
+        Step::End(11, true),
+        Step::ByTransactional(11, vec![(1, false)]),
+        Step::End(11, true),
+        Step::Roll,
+        Step::Commit,
+        clean(0),
+        Step::Append(vec![(2, true)], 0),
+        Step::Roll,
+        Step::Commit,
+        clean(50),
+    ]);
+}
+
+/// A history of transactions alone, for the test of the test.
 #[cfg(feature = "bugs")]
 #[test]
 fn a_marker_that_is_dropped_too_early_is_missed() {
