@@ -132,7 +132,7 @@ pub struct Cleaning {
     producers: HashMap<i64, LastOfProducer>,
     aborted: Vec<AbortedTransaction>,
     map: Option<OffsetMap>,
-    /// Where the newest batch that was mapped ends.
+    /// Where the newest batch ends that the first pass read, if only in part.
     tail: Offset,
     transactions: Transactions,
     stats: CleaningStats,
@@ -226,8 +226,8 @@ impl Cleaning {
             let mut source = self.source(view)?;
             while let Some((header, batch)) = source.next(pace)? {
                 self.stats.mapped_bytes += batch.len() as u64;
+                self.tail = header.next_offset();
                 if header.last_offset() < first_dirty {
-                    self.tail = header.next_offset();
                     continue;
                 }
                 let body = batch.slice(milena_records::BatchHeader::SIZE..);
@@ -249,7 +249,6 @@ impl Cleaning {
                     }
                 }
                 map.advance_to(header.last_offset());
-                self.tail = header.next_offset();
             }
             map.advance_to(view.end + -1);
         }
