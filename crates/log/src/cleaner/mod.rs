@@ -132,7 +132,7 @@ pub struct Cleaning {
     producers: HashMap<i64, LastOfProducer>,
     aborted: Vec<AbortedTransaction>,
     map: Option<OffsetMap>,
-    /// Where the newest batch that was mapped ends.
+    /// Where the newest batch ends that the first pass read, if only in part.
     tail: Offset,
     transactions: Transactions,
     stats: CleaningStats,
@@ -217,17 +217,17 @@ impl Cleaning {
     pub fn map_keys(&mut self, pace: &mut Pace<'_>) -> Result<Offset, CleaningError> {
         rewrite::remove_leftovers(&self.storage, &self.dir)?;
         self.aborted = self.find_aborted()?;
-        let mut transactions = Transactions::new(&self.aborted);
-        let offsets = (self.range.end - self.range.first_dirty).max(0) as u64;
-        let mut map = OffsetMap::new(self.options.map_bytes, self.options.load_factor, offsets);
-        map.advance_to(self.range.first_dirty + -1);
         let first_dirty = self.range.first_dirty;
+        let mut transactions = Transactions::new(&self.aborted, first_dirty);
+        let offsets = (self.range.end - first_dirty).max(0) as u64;
+        let mut map = OffsetMap::new(self.options.map_bytes, self.options.load_factor, offsets);
+        map.advance_to(first_dirty + -1);
         'segments: for view in self.segments.iter().filter(|view| view.end > first_dirty) {
             let mut source = self.source(view)?;
             while let Some((header, batch)) = source.next(pace)? {
                 self.stats.mapped_bytes += batch.len() as u64;
+                self.tail = header.next_offset();
                 if header.last_offset() < first_dirty {
-                    self.tail = header.next_offset();
                     continue;
                 }
                 let body = batch.slice(milena_records::BatchHeader::SIZE..);
@@ -249,7 +249,6 @@ impl Cleaning {
                     }
                 }
                 map.advance_to(header.last_offset());
-                self.tail = header.next_offset();
             }
             map.advance_to(view.end + -1);
         }
@@ -258,7 +257,7 @@ impl Cleaning {
         self.map = Some(map);
         // Without a batch in the dirty section nothing is superseded, and the end of the log is not known.
         self.segments.retain(|view| view.base < end && self.tail != Offset::NONE);
-        self.transactions = Transactions::new(&self.aborted);
+        self.transactions = Transactions::new(&self.aborted, Offset::ZERO);
         Ok(end)
     }
 

@@ -23,7 +23,7 @@ pub(crate) enum Outcome {
 /// What is known while batches pass, oldest first.
 pub(crate) struct Rules<'a> {
     pub map: &'a OffsetMap,
-    /// Where this cleaning ends; the batch that ends there marks the end of the log for followers.
+    /// Where the newest batch ends that the first pass read; that one marks the end of the log for followers.
     pub end: Offset,
     pub producers: &'a HashMap<i64, LastOfProducer>,
     pub transactions: &'a mut Transactions,

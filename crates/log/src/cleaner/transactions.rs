@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use milena_bugs::{Bug, is_on};
-use milena_records::{BatchHeader, ControlRecord, TransactionResult};
+use milena_records::{BatchHeader, ControlRecord, Offset, TransactionResult};
 
 use crate::aborted::AbortedTransaction;
 
@@ -26,9 +26,12 @@ pub(crate) struct Transactions {
 }
 
 impl Transactions {
-    /// Before the first batch; `aborted` in any order.
-    pub fn new(aborted: &[AbortedTransaction]) -> Self {
-        let mut ahead = aborted.to_vec();
+    /// Before the first batch, which lies at `from` or behind; `aborted` in any order.
+    ///
+    /// Those whose markers lie before `from` are over. Their markers do not pass, so they would never end, and all that
+    /// their producers commit later would count as aborted.
+    pub fn new(aborted: &[AbortedTransaction], from: Offset) -> Self {
+        let mut ahead: Vec<_> = aborted.iter().filter(|it| it.last_offset >= from).copied().collect();
         ahead.sort_unstable_by_key(|it| std::cmp::Reverse(it.first_offset));
         Self { ahead, ..Self::default() }
     }

@@ -277,6 +277,15 @@ pub fn comparable(producers: &Producers) -> Vec<ProducerEntry> {
     producers.entries().into_iter().map(facts).collect()
 }
 
+/// Below the offset up to which the log is cleaned a key has one record at most.
+pub fn check_cleaned(log: &Log) {
+    let mut found = BTreeMap::new();
+    for (offset, key, _) in records(log).into_iter().filter(|row| row.0 < log.cleaned_to().0) {
+        let before = found.insert(key, offset);
+        assert_eq!(before, None, "superseded by {offset}, cleaned up to {}", log.cleaned_to());
+    }
+}
+
 /// ListOffsets by time finds what a look at every record finds.
 pub fn check_times(log: &Log) {
     let all = times(log);

@@ -245,6 +245,7 @@ impl World {
             assert_eq!(Some(&row), rows.get(&row.0), "a record that was never written");
         }
         assert_eq!(latest(log), latest_in(&original));
+        check_cleaned(log);
         let known = |entry: &ProducerEntry| !self.model.cut_off.contains(&entry.producer_id.0);
         let of = |entries: Vec<ProducerEntry>| entries.into_iter().filter(known).collect::<Vec<_>>();
         assert_eq!(of(producers(log)), of(comparable(&self.model.producers())));
@@ -302,7 +303,54 @@ fn a_dropped_marker_takes_the_snapshots_before_it_along() {
     ]);
 }
 
-/// The same, of transactions alone, for the test of the test.
+/// What a producer commits in the dirty section supersedes what lies before, though an aborted transaction of the same
+/// producer ended in the clean one. Otherwise a tombstone would go when its time is over, and what it deleted would stay.
+#[test]
+fn a_transaction_aborted_before_the_dirty_section_says_nothing_of_those_within() {
+    let clean = |later_ms| Step::Clean { keys: 20, later_ms, dies: None };
+    run(&[
+        Step::ByTransactional(11, vec![(0, true)]),
+        Step::End(11, false),
+        Step::Roll,
+        Step::Commit,
+        clean(0),
+        Step::ByTransactional(11, vec![(1, true)]),
+        Step::End(11, true),
+        Step::ByTransactional(11, vec![(1, false)]),
+        Step::End(11, true),
+        Step::Roll,
+        Step::Commit,
+        clean(0),
+        Step::Append(vec![(2, true)], 0),
+        Step::Roll,
+        Step::Commit,
+        clean(50),
+    ]);
+}
+
+/// The part of a batch that the table has room for supersedes what lies before, also when the dirty section begins with
+/// that batch. Otherwise its tombstones would go when their time is over, and what they deleted would stay.
+#[test]
+fn a_first_dirty_batch_of_more_keys_than_the_table_holds_supersedes_in_parts() {
+    let clean = |later_ms| Step::Clean { keys: 1, later_ms, dies: None };
+    run(&[
+        Step::Append(vec![(0, true)], 0),
+        Step::Roll,
+        Step::Commit,
+        clean(0),
+        Step::Append(vec![(0, false), (1, true)], 0),
+        Step::Roll,
+        Step::Commit,
+        clean(0),
+        clean(0),
+        Step::Append(vec![(2, true)], 0),
+        Step::Roll,
+        Step::Commit,
+        clean(50),
+    ]);
+}
+
+/// A history of transactions alone, for the test of the test.
 #[cfg(feature = "bugs")]
 #[test]
 fn a_marker_that_is_dropped_too_early_is_missed() {
