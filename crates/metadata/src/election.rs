@@ -101,8 +101,7 @@ impl<'a> PartitionChange<'a> {
             list.iter().copied().filter(|id| !self.removing.contains(id)).collect()
         };
         let (replicas, isr) = (staying(&self.replicas), staying(&self.isr));
-        let min_isr = self.min_isr_of(replicas.len()).max(1);
-        if self.adding.iter().all(|id| isr.contains(id)) && isr.len() >= min_isr {
+        if self.adding.iter().all(|id| isr.contains(id)) && self.is_enough(&isr, replicas.len()) {
             self.replicas = replicas;
             self.isr = isr;
             self.adding.clear();
@@ -110,8 +109,13 @@ impl<'a> PartitionChange<'a> {
         }
     }
 
+    /// Whether the partition can live on these alone when it has so many replicas: they are its minimum, and one at least.
+    pub(crate) fn is_enough(&self, isr: &[BrokerId], replicas: usize) -> bool {
+        isr.len() >= self.min_isr_of(replicas).max(1)
+    }
+
     /// The minimum in force for so many replicas.
-    pub(crate) fn min_isr_of(&self, replicas: usize) -> usize {
+    fn min_isr_of(&self, replicas: usize) -> usize {
         usize::try_from(self.min_insync_replicas).unwrap_or(0).min(replicas)
     }
 

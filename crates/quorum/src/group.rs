@@ -1,6 +1,6 @@
 //! The handle of a running group: propose, read, watch, change members.
 
-use crate::answered::unless_ended;
+use crate::answered::{ended, unless_ended};
 use crate::error::{ChangeError, ProposeError, ReadError};
 use crate::id::{GroupId, NodeId};
 use crate::inbound::Inbound;
@@ -139,9 +139,9 @@ impl GroupHandle {
     /// call was made; reads of the state machine are then linearizable. Answers the index.
     /// Concurrent callers share one round of heartbeats.
     pub async fn read_index(&self) -> Result<u64, ReadError> {
-        match unless_ended(&self.inner.raft, self.inner.reads.index()).await {
-            Some(Some(answer)) => answer,
-            _ => Err(ReadError::Stopped { reason: self.end() }),
+        match unless_ended(&self.inner.raft, self.inner.reads.index()).await.flatten() {
+            Some(answer) => answer,
+            None => Err(ReadError::Stopped { reason: self.end() }),
         }
     }
 
@@ -272,11 +272,8 @@ impl GroupHandle {
 
     /// Waits until the group stops, and says why: a fault, or `shutdown`.
     pub async fn stopped(&self) -> String {
-        let mut leader = self.inner.leader.clone();
-        // The watch ends with the task that follows the consensus core.
-        let core = async { while leader.changed().await.is_ok() {} };
         tokio::select! {
-            () = core => {}
+            () = ended(&self.inner.raft) => {}
             // The core hears of it with the next entry, which may be long in coming.
             () = self.inner.keeper.ended() => {}
         }
@@ -363,7 +360,8 @@ impl GroupHandle {
     }
 }
 
-fn shutdown() -> String {
+/// What is said of a group that was told to stop.
+pub(crate) fn shutdown() -> String {
     "shutdown".to_owned()
 }
 
@@ -382,21 +380,10 @@ fn not_applied(error: ClientWriteError<Types>) -> ProposeError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Changes, Node, NodeConfig, StateMachine};
+    use crate::suite::Nothing;
+    use crate::{Node, NodeConfig};
     use futures_util::stream;
     use std::future::pending;
-
-    struct Nothing;
-
-    impl StateMachine for Nothing {
-        fn restore(&mut self, _pairs: &mut dyn Iterator<Item = (Bytes, Bytes)>) {}
-
-        fn apply(&mut self, _index: u64, _command: &Bytes, _changes: &mut Changes) -> Bytes {
-            Bytes::new()
-        }
-
-        fn applied(&mut self, _index: u64) {}
-    }
 
     /// As one is that reached the channel of the core between its last look there and its end.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,7 @@
 use crate::answered::unless_ended;
 use crate::convert::{entry_from, log_id_from, log_id_to, meta_from, vote_from, vote_to};
 use crate::disk::Disk;
+use crate::group::shutdown;
 use crate::id::{GroupId, NodeId};
 use crate::message::{self, snapshot_chunk, transfer_leader_response};
 use crate::outbound::append_answer_to;
@@ -171,7 +172,7 @@ async fn answered<T, E: Display>(
 ) -> Result<T, Refused> {
     match unless_ended(raft, call).await {
         Some(answer) => answer.map_err(|error| Refused::Stopped(error.to_string())),
-        None => Err(Refused::Stopped("shutdown".to_owned())),
+        None => Err(Refused::Stopped(shutdown())),
     }
 }
 

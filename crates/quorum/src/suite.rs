@@ -15,7 +15,8 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, watch};
 
-struct Nothing;
+/// A state machine without state.
+pub(crate) struct Nothing;
 
 impl StateMachine for Nothing {
     fn restore(&mut self, pairs: &mut dyn Iterator<Item = (Bytes, Bytes)>) {

@@ -114,7 +114,7 @@ fn retarget(change: &mut PartitionChange<'_>, target: &[BrokerId]) {
     change.removing = before.replicas.iter().copied().filter(|id| !target.contains(id)).collect();
     let left_over = |id: &BrokerId| was_adding(id) && change.removing.contains(id);
     let settled: Vec<BrokerId> = change.isr.iter().copied().filter(|id| !left_over(id)).collect();
-    if settled.len() >= change.min_isr_of(target.len()).max(1) {
+    if change.is_enough(&settled, target.len()) {
         change.isr = settled;
         change.removing.retain(|id| !was_adding(id));
     }
