@@ -43,6 +43,28 @@ func withClient(bootstrap string, ask func(sarama.Client) error) error {
 	return ask(client)
 }
 
+// connect opens the connections that producing to a topic needs, one after the other.
+//
+// Left to itself, the producer opens them from one goroutine per partition. Where two meet (sarama 1.61, once in some
+// hundred starts on a busy machine, at Apache Kafka too), one finds the broker "not connected" and closes the connection
+// on which the other's first request is under way. A producer without idempotence then writes that batch twice.
+func connect(client sarama.Client, topic string) error {
+	partitions, err := client.Partitions(topic)
+	if err != nil {
+		return err
+	}
+	for _, partition := range partitions {
+		leader, err := client.Leader(topic, partition)
+		if err != nil {
+			return err
+		}
+		if _, err := leader.Connected(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 var saramaCommands = commands{
 	"transform": saramaTransform,
 	"transact":  saramaTransact,
@@ -69,7 +91,15 @@ var saramaCommands = commands{
 			config.Producer.Idempotent = true
 			config.Net.MaxOpenRequests = 1
 		}
-		producer, err := sarama.NewSyncProducer([]string{a[0]}, config)
+		client, err := sarama.NewClient([]string{a[0]}, config)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		if err := connect(client, a[1]); err != nil {
+			return err
+		}
+		producer, err := sarama.NewSyncProducerFromClient(client)
 		if err != nil {
 			return err
 		}
