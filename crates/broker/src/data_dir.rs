@@ -8,9 +8,11 @@ use milena_config::TopicConfig;
 use milena_disk::Health;
 use milena_log::fs::{RealFs, WatchedFs};
 use milena_log::{
-    Checkpoint, CheckpointEntry, DamagePolicy, DirEntryKind, Error, LastShutdown, Log, LogDir,
+    Checkpoint, CheckpointEntry, DamagePolicy, DirEntryKind, Error, LastRun, LastShutdown, Log, LogDir,
     MetaProperties, OpenOptions, ReplayEvent, Storage, Synced, TopicId,
 };
+use milena_metadata::BrokerEpoch;
+use milena_metadata::decide::brokers::Kept;
 use milena_partition::Producers;
 use milena_records::Offset;
 use milena_wire::Uuid;
@@ -31,9 +33,7 @@ pub(crate) struct DataDir {
     root: LogDir,
     storage: Arc<Storage>,
     health: Arc<Health>,
-    last_shutdown: LastShutdown,
-    /// The broker epoch of the last run, if it is known.
-    last_epoch: Option<i64>,
+    last_run: LastRun,
     /// What the last run left behind, until the partitions are opened.
     found: Mutex<Found>,
     /// Held while checkpoints are gathered and written. Two writers would take each other's temporary file away, and the
@@ -81,21 +81,11 @@ impl DataDir {
         health.hold_ballast_in(root);
         let fs = Arc::new(WatchedFs::new(RealFs, Arc::clone(&health)));
         let root = LogDir::open(fs.clone(), root)?;
-        let (last_shutdown, last_epoch) = root.begin()?;
+        let last_run = root.begin()?;
         let found = Mutex::new(Found::read(&root)?);
         let (checkpoints, cleaned) = (Mutex::default(), Mutex::default());
         let storage = Storage::new(fs, open_files);
-        Ok(Self {
-            root,
-            storage,
-            health,
-            last_shutdown,
-            last_epoch,
-            found,
-            checkpoints,
-            cleaned,
-            damaged: Counter::default(),
-        })
+        Ok(Self { root, storage, health, last_run, found, checkpoints, cleaned, damaged: Counter::default() })
     }
 
     /// Its path.
@@ -115,13 +105,19 @@ impl DataDir {
 
     /// How the last run ended.
     pub(crate) fn last_shutdown(&self) -> LastShutdown {
-        self.last_shutdown
+        self.last_run.shutdown
     }
 
-    /// The broker epoch since which nothing that was ever reported as stored is lost: the last run ended cleanly, or
-    /// only its process died. `None` if that is not so, or not known.
-    pub(crate) fn kept_everything_since(&self) -> Option<i64> {
-        self.last_epoch.filter(|_| self.last_shutdown != LastShutdown::Unclean)
+    /// Since when nothing that was ever reported as stored is lost.
+    pub(crate) fn kept(&self) -> Kept {
+        let LastRun { shutdown, broker_epoch, registering } = &self.last_run;
+        match shutdown {
+            LastShutdown::Clean | LastShutdown::ProcessCrash => Kept {
+                epoch: broker_epoch.map(BrokerEpoch),
+                incarnations: registering.iter().filter_map(|id| id.parse().ok()).collect(),
+            },
+            LastShutdown::Unclean => Kept::default(),
+        }
     }
 
     /// Who the directory belongs to; `None` if nobody has used it.
@@ -156,6 +152,11 @@ impl DataDir {
     /// anew (F11).
     pub(crate) fn mark_founded(&self) -> Result<(), Error> {
         self.root.write_founding(None)
+    }
+
+    /// This process is about to ask for a broker epoch.
+    pub(crate) fn mark_registering(&self, incarnation: Uuid) -> Result<(), Error> {
+        self.root.mark_registering(&incarnation.to_string())
     }
 
     /// From now on a crash of the process alone loses no completed write.
@@ -197,7 +198,7 @@ impl DataDir {
             recovery_point: at(&mut found.recovery_points),
             log_start: at(&mut found.log_starts),
             damage: if on_damage == OnDamage::Cut { DamagePolicy::CutThere } else { DamagePolicy::Refuse },
-            ..OpenOptions::new(self.last_shutdown, clock::unix_ms())
+            ..OpenOptions::new(self.last_run.shutdown, clock::unix_ms())
         };
         let high_watermark = at(&mut found.high_watermarks);
         drop(found);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use milena_config::BrokerConfig;
 use milena_config::topic_list::TopicToCreate;
 use milena_log::MetaProperties;
-use milena_metadata::decide::brokers::{self, Registration};
+use milena_metadata::decide::brokers::{self, Kept, Registration};
 use milena_metadata::decide::{features, topics};
 use milena_metadata::{BrokerEpoch, BrokerId, Endpoint, Image, Refusal};
 use milena_wire::Uuid;
@@ -28,8 +28,7 @@ pub(crate) struct Applicant<'a> {
     pub(crate) endpoints: &'a [Endpoint],
     /// Where other brokers reach it; empty if it has no peers.
     pub(crate) peer_address: String,
-    /// The epoch of the last run, if nothing that was reported then is lost.
-    pub(crate) kept_everything_since: Option<BrokerEpoch>,
+    pub(crate) data_dir: &'a DataDir,
 }
 
 impl<'a> Applicant<'a> {
@@ -37,11 +36,10 @@ impl<'a> Applicant<'a> {
         config: &'a BrokerConfig,
         meta: &'a MetaProperties,
         endpoints: &'a [Endpoint],
-        data_dir: &DataDir,
+        data_dir: &'a DataDir,
     ) -> Self {
-        let kept_everything_since = data_dir.kept_everything_since().map(BrokerEpoch);
         let peer_address = String::new();
-        Self { config, meta, incarnation: random::uuid(), endpoints, peer_address, kept_everything_since }
+        Self { config, meta, incarnation: random::uuid(), endpoints, peer_address, data_dir }
     }
 
     fn id(&self) -> BrokerId {
@@ -60,10 +58,10 @@ impl<'a> Applicant<'a> {
             id: self.id(),
             incarnation: self.incarnation,
             cluster_id: Some(self.meta.cluster_id.clone()),
-            kept_everything_since: match before {
+            kept: match before {
                 // Whatever its log has lost, nobody else has it.
-                Some(before) if is_alone => Some(before.epoch),
-                _ => self.kept_everything_since,
+                Some(before) if is_alone => Kept { epoch: Some(before.epoch), ..Kept::default() },
+                _ => self.data_dir.kept(),
             },
             // Its directory is locked by this process.
             predecessor_is_gone: registered.is_some() && registered == self.directory(),
@@ -81,6 +79,9 @@ impl<'a> Applicant<'a> {
         let patience = self.config.initial_broker_registration_timeout_ms().max(1) as u64;
         let deadline = Instant::now() + Duration::from_millis(patience);
         let mut complained = false;
+        if let Err(error) = self.data_dir.mark_registering(self.incarnation) {
+            warn!(%error, "a crash before this broker knows of its registration will count as unclean");
+        }
         loop {
             let refused = match self.try_to_register(controller, deadline).await {
                 Ok(epoch) => return Ok(epoch),

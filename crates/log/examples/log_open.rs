@@ -18,8 +18,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let storage = Storage::new(fs, Storage::DEFAULT_OPEN_FILES);
     println!("{:?}", dir.meta_properties()?);
     let recovery_points = dir.read_checkpoint(Checkpoint::RecoveryPoint)?;
-    let (shutdown, broker_epoch) = dir.begin()?;
-    println!("{shutdown:?}, broker epoch {broker_epoch:?}, {} recovery points", recovery_points.len());
+    let last_run = dir.begin()?;
+    let shutdown = last_run.shutdown;
+    println!("{last_run:?}, {} recovery points", recovery_points.len());
     for found in dir.partitions()? {
         let DirEntryKind::Partition { topic, partition } = found.kind else { continue };
         let known = recovery_points.iter().find(|known| known.topic == topic && known.partition == partition);

@@ -47,7 +47,8 @@ pub use flush::FlushHandle;
 pub use fs::FileSystem;
 pub use log::Log;
 pub use log_dir::{
-    Checkpoint, CheckpointEntry, DirEntryKind, LastShutdown, LogDir, MetaProperties, PartitionDir, Synced,
+    Checkpoint, CheckpointEntry, DirEntryKind, LastRun, LastShutdown, LogDir, MetaProperties, PartitionDir,
+    Synced,
 };
 pub use milena_partition::{EpochCache, EpochEnd, EpochEntry};
 pub use names::TopicId;

@@ -21,6 +21,10 @@ const DELETE_SUFFIX: &str = "-delete";
 const STRAY_SUFFIX: &str = "-stray";
 const FUTURE_SUFFIX: &str = "-future";
 const DAMAGED_SUFFIX: &str = "-damaged";
+/// Key of the lines that [`LogDir::mark_registering`] adds.
+const REGISTERING: &str = "registering";
+/// Most of them; a process in a loop of crashes must not make the file grow.
+const MAX_REGISTERING: usize = 16;
 /// Longest name that file systems take.
 const MAX_NAME: usize = 255;
 
@@ -46,6 +50,18 @@ pub enum LastShutdown {
     ProcessCrash,
     /// The machine went down, or nobody knows: only what was synced is sure to be there.
     Unclean,
+}
+
+/// What a directory says of who used it last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastRun {
+    /// How it ended.
+    pub shutdown: LastShutdown,
+    /// The broker epoch that it had, if known.
+    pub broker_epoch: Option<i64>,
+    /// Processes that asked for an epoch after that one and ended before they knew it, oldest first: any of them may be
+    /// the one that is registered. See [`LogDir::mark_registering`].
+    pub registering: Vec<String>,
 }
 
 /// Identity of a data directory: `meta.properties`, version 1.
@@ -200,12 +216,12 @@ impl LogDir {
         }
     }
 
-    /// How the last run ended, and the broker epoch it had, if known.
+    /// How the last run ended.
     ///
     /// The clean marker is removed for good before this returns: whatever is written from now on is not covered
     /// by it. A crash of the process alone loses nothing from then on, as there is nothing to recover. After an unclean
     /// end another one counts as unclean until [`LogDir::mark_running`], as recovery may be half done.
-    pub fn begin(&self) -> Result<(LastShutdown, Option<i64>), Error> {
+    pub fn begin(&self) -> Result<LastRun, Error> {
         let path = self.root.join(CLEAN_SHUTDOWN);
         if let Some(text) = checkpoint::read(&*self.fs, &path)? {
             // Old brokers wrote an empty file: clean all the same.
@@ -218,15 +234,34 @@ impl LogDir {
             }
             self.fs.remove_file(&path).map_err(Error::io("remove", &path))?;
             self.fs.sync_dir(&self.root).map_err(Error::io("sync", &self.root))?;
-            return Ok((LastShutdown::Clean, epoch));
+            let shutdown = LastShutdown::Clean;
+            return Ok(LastRun { shutdown, broker_epoch: epoch, registering: Vec::new() });
         }
-        let Some(text) = checkpoint::read(&*self.fs, &self.root.join(RUNNING))? else {
-            return Ok((LastShutdown::Unclean, None));
+        let text = checkpoint::read(&*self.fs, &self.root.join(RUNNING))?.unwrap_or_default();
+        let values = |key: &'static str| {
+            text.lines().filter_map(move |line| line.strip_prefix(key)?.strip_prefix('='))
         };
-        let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-        let epoch = value("broker.epoch").and_then(|epoch| epoch.parse().ok());
-        let same_boot = self.fs.boot_id().is_ok_and(|id| value("boot.id") == Some(&*id));
-        Ok((if same_boot { LastShutdown::ProcessCrash } else { LastShutdown::Unclean }, epoch))
+        let same_boot = self.fs.boot_id().is_ok_and(|id| values("boot.id").next() == Some(&*id));
+        Ok(LastRun {
+            shutdown: if same_boot { LastShutdown::ProcessCrash } else { LastShutdown::Unclean },
+            broker_epoch: values("broker.epoch").next().and_then(|epoch| epoch.parse().ok()),
+            registering: values(REGISTERING).map(str::to_owned).collect(),
+        })
+    }
+
+    /// A process with the id `incarnation` is about to ask for a broker epoch. It may be given one and die before it
+    /// hears of it; the next one must be able to tell that nothing was lost in between.
+    ///
+    /// Without a mark of the last run there is nothing that this could be added to: that run lost something, or nobody
+    /// knows.
+    pub fn mark_registering(&self, incarnation: &str) -> Result<(), Error> {
+        let Some(text) = checkpoint::read(&*self.fs, &self.root.join(RUNNING))? else { return Ok(()) };
+        let (before, last): (Vec<_>, Vec<_>) = text.lines().partition(|line| !line.starts_with(REGISTERING));
+        // One that is forgotten counts as one that lost its tail: safe.
+        let kept = &last[(last.len() + 1).saturating_sub(MAX_REGISTERING)..];
+        let own = format!("{REGISTERING}={incarnation}");
+        let lines: Vec<&str> = before.iter().chain(kept).copied().chain([&*own]).collect();
+        self.replace(RUNNING, &(lines.join("\n") + "\n"))
     }
 
     /// All logs are open and recovered: from now on a crash of the process alone loses no completed write.

@@ -134,7 +134,7 @@ impl World {
                     id: own,
                     incarnation: it.incarnation,
                     cluster_id: None,
-                    kept_everything_since: it.kept,
+                    kept: it.kept.clone(),
                     predecessor_is_gone: true,
                     endpoints: Vec::new(),
                     rack: None,

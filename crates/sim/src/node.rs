@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use milena_bugs::{Bug, is_on};
+use milena_metadata::decide::brokers::Kept;
 use milena_metadata::{BrokerEpoch, BrokerId, Delta, Image, Partition};
 use milena_partition::{Lives, LogBounds, Producers, Replica, Role, Transition};
 use milena_records::Offset;
@@ -39,8 +40,8 @@ pub(crate) struct Node {
     pub(crate) incarnation: Uuid,
     /// Epoch of this process, once it knows of its registration.
     pub(crate) epoch: Option<BrokerEpoch>,
-    /// Epoch of the last process, if its data is all there.
-    pub(crate) kept: Option<BrokerEpoch>,
+    /// The last processes whose data is all there.
+    pub(crate) kept: Kept,
     /// Told to stop: how long it will be down then.
     pub(crate) stopping: Option<u64>,
     /// Lost a tail, and has not been in sync since.
@@ -84,7 +85,7 @@ impl Node {
             image: Image::default(),
             incarnation: Uuid::ZERO,
             epoch: None,
-            kept: None,
+            kept: Kept::default(),
             stopping: None,
             tainted: false,
             disks: vec![None; partitions],
@@ -143,14 +144,19 @@ impl World {
         it.believes = None;
         it.proposals.clear();
         it.lives = Lives::default();
-        it.kept = it.epoch.take().or(it.kept);
+        match it.epoch.take() {
+            Some(epoch) => it.kept = Kept { epoch: Some(epoch), ..Kept::default() },
+            // It may be registered all the same.
+            None if it.kept.epoch.is_some() => it.kept.incarnations.push(it.incarnation),
+            None => {}
+        }
         for partition in 0..it.hosted.len() {
             let Some(hosted) = it.hosted[partition].take() else { continue };
             it.disks[partition] = Some(hosted.log);
         }
         if power_lost {
             if !is_on(Bug::M20) {
-                it.kept = None;
+                it.kept = Kept::default();
             }
             it.tainted = true;
             for log in it.disks.iter_mut().flatten() {

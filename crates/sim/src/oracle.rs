@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use milena_metadata::{Image, Partition};
+use milena_metadata::decide::brokers::Kept;
+use milena_metadata::{BrokerId, Image, Partition};
 use milena_partition::Role;
 use milena_records::{LeaderEpoch, Offset};
 
@@ -121,7 +122,7 @@ impl World {
         for id in record.isr.iter().chain(&record.elr) {
             let node = &self.nodes[id.0 as usize];
             // One that lost its tail leaves with its registration, before it can lead.
-            let lost_tail = node.kept.is_none() && node.epoch.is_none();
+            let lost_tail = node.kept == Kept::default() && node.epoch.is_none();
             let end = node.log(partition).map_or(Offset(0), |log| log.end());
             if !lost_tail && end.0 < committed.len() as i64 {
                 let (id, record, known) = (*id, record.clone(), committed.len());
@@ -151,6 +152,8 @@ impl World {
                 Some("elr beside a full isr".to_owned())
             } else if record.leader.is_some_and(|leader| !record.isr.contains(&leader)) {
                 Some("the leader is not in the isr".to_owned())
+            } else if let Some(id) = self.struck_off(before, &image, partition as i32) {
+                Some(format!("broker {id} has kept everything and is no candidate any more"))
             } else {
                 let old = before.partition(TOPIC, partition as i32);
                 old.filter(|old| {
@@ -168,6 +171,21 @@ impl World {
             let shapes = (0..).map_while(|index| image.partition(TOPIC, index)).map(|it| shape(it));
             format!("metadata {}: {}", image.index(), shapes.collect::<Vec<_>>().join("; "))
         });
+    }
+
+    /// A broker that may lead no longer because it has registered anew, though its data is all there and the partition
+    /// is short of replicas.
+    fn struck_off(&self, before: &Image, after: &Image, partition: i32) -> Option<BrokerId> {
+        let (old, new) = (before.partition(TOPIC, partition)?, after.partition(TOPIC, partition)?);
+        let incarnation = |image: &Image, id| image.broker(id).map(|broker| broker.incarnation);
+        let may_lead = |record: &Partition, id| record.isr.contains(&id) || record.elr.contains(&id);
+        new.replicas.iter().copied().find(|&id| {
+            self.nodes[id.0 as usize].kept != Kept::default()
+                && incarnation(before, id) != incarnation(after, id)
+                && may_lead(old, id)
+                && !may_lead(new, id)
+                && new.isr.len() < new.effective_min_isr()
+        })
     }
 
     /// Nothing that was committed is cut, unless it is not what was committed.
@@ -340,7 +358,7 @@ fn missing(committed: &[Record], log: &crate::disk::Log) -> Option<String> {
 
 /// A partition's record at a glance.
 pub(crate) fn shape(record: &Partition) -> String {
-    let ids = |list: &[milena_metadata::BrokerId]| list.iter().map(|id| id.0).collect::<Vec<_>>();
+    let ids = |list: &[BrokerId]| list.iter().map(|id| id.0).collect::<Vec<_>>();
     format!(
         "leader {} epoch {}/{} replicas {:?} isr {:?} elr {:?} min {}",
         record.leader.map_or(-1, |id| id.0),

@@ -68,6 +68,11 @@ fn checkpoints_are_kafkas_text() {
     }
 }
 
+fn ended(dir: &LogDir) -> (LastShutdown, Option<i64>) {
+    let last_run = dir.begin().unwrap();
+    (last_run.shutdown, last_run.broker_epoch)
+}
+
 #[test]
 fn the_end_of_the_last_run_decides_what_is_trusted() {
     type Row = (&'static str, fn(&LogDir, &MemoryFs), (LastShutdown, Option<i64>));
@@ -96,7 +101,7 @@ fn the_end_of_the_last_run_decides_what_is_trusted() {
             |dir, _| {
                 dir.mark_running(5).unwrap();
                 dir.mark_clean(5).unwrap();
-                assert_eq!(dir.begin().unwrap(), (LastShutdown::Clean, Some(5)));
+                dir.begin().unwrap();
             },
             (LastShutdown::ProcessCrash, Some(5)),
         ),
@@ -104,7 +109,7 @@ fn the_end_of_the_last_run_decides_what_is_trusted() {
             "lost power before it was registered again after a clean stop",
             |dir, fs| {
                 dir.mark_clean(5).unwrap();
-                assert_eq!(dir.begin().unwrap(), (LastShutdown::Clean, Some(5)));
+                dir.begin().unwrap();
                 fs.lose_power(|_, synced, _| synced);
             },
             (LastShutdown::Unclean, Some(5)),
@@ -116,8 +121,42 @@ fn the_end_of_the_last_run_decides_what_is_trusted() {
         fs.sync_dir(Path::new("/")).unwrap();
         fs.sync_dir(Path::new("/var")).unwrap();
         steps(&dir, &fs);
-        assert_eq!(dir.begin().unwrap(), want, "{what}");
+        assert_eq!(ended(&dir), want, "{what}");
     }
+}
+
+/// A process that dies before it hears of its registration is remembered with the run before it.
+#[test]
+fn processes_that_asked_for_an_epoch_are_remembered_until_one_has_it() {
+    let fs = MemoryFs::new();
+    let dir = open(&fs);
+    fs.sync_dir(Path::new("/")).unwrap();
+    fs.sync_dir(Path::new("/var")).unwrap();
+    let registering = |dir: &LogDir| dir.begin().unwrap().registering;
+    dir.mark_registering("new").unwrap();
+    assert_eq!(registering(&dir), [""; 0], "nothing is known of what was there before");
+    dir.mark_running(5).unwrap();
+    dir.mark_registering("a").unwrap();
+    dir.mark_registering("b").unwrap();
+    assert_eq!(ended(&dir), (LastShutdown::ProcessCrash, Some(5)));
+    assert_eq!(registering(&dir), ["a", "b"]);
+    for number in 0..15 {
+        dir.mark_registering(&number.to_string()).unwrap();
+    }
+    assert_eq!(registering(&dir).len(), 16);
+    assert_eq!((&*registering(&dir)[0], &*registering(&dir)[15]), ("b", "14"));
+    dir.mark_running(6).unwrap();
+    assert_eq!(registering(&dir), [""; 0]);
+
+    dir.mark_clean(6).unwrap();
+    assert_eq!(ended(&dir), (LastShutdown::Clean, Some(6)));
+    dir.mark_registering("c").unwrap();
+    assert_eq!(ended(&dir), (LastShutdown::ProcessCrash, Some(6)));
+    assert_eq!(registering(&dir), ["c"]);
+    fs.lose_power(|_, synced, _| synced);
+    assert_eq!(ended(&dir), (LastShutdown::Unclean, Some(6)), "whoever has registered");
+    dir.mark_registering("d").unwrap();
+    assert_eq!(ended(&dir), (LastShutdown::Unclean, Some(6)), "before the logs are recovered");
 }
 
 #[test]
@@ -128,7 +167,7 @@ fn the_clean_marker_is_kafkas_and_an_empty_one_counts() {
     let json: serde_json::Value = serde_json::from_str(&text(&fs, ".kafka_cleanshutdown")).unwrap();
     assert_eq!(json, serde_json::json!({"version": 0, "brokerEpoch": 42}));
     fs.edit(Path::new("/var/data/.kafka_cleanshutdown"), Vec::clear);
-    assert_eq!(dir.begin().unwrap(), (LastShutdown::Clean, None));
+    assert_eq!(ended(&dir), (LastShutdown::Clean, None));
 }
 
 #[test]

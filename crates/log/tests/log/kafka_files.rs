@@ -107,7 +107,8 @@ fn a_directory_of_kafka_opens_as_cleanly_stopped() {
         assert_eq!(root.read_checkpoint(kind).unwrap(), entries);
     }
     assert_eq!(root.read_checkpoint(Checkpoint::LogStart).unwrap(), []);
-    assert_eq!(root.begin().unwrap(), (LastShutdown::Clean, Some(11)));
+    let last_run = root.begin().unwrap();
+    assert_eq!((last_run.shutdown, last_run.broker_epoch), (LastShutdown::Clean, Some(11)));
     let [partition] = &root.partitions().unwrap()[..] else { panic!("one partition") };
     assert_eq!(partition.kind, DirEntryKind::Partition { topic: "golden".into(), partition: 0 });
 

@@ -61,5 +61,6 @@ fn a_directory_is_locked_against_others() {
     first.mark_running(3).unwrap();
     drop(first);
     let again = LogDir::open(Arc::new(RealFs), dir.path()).unwrap();
-    assert_eq!(again.begin().unwrap(), (LastShutdown::ProcessCrash, Some(3)));
+    let last_run = again.begin().unwrap();
+    assert_eq!((last_run.shutdown, last_run.broker_epoch), (LastShutdown::ProcessCrash, Some(3)));
 }

@@ -10,6 +10,23 @@ use crate::election::PartitionChange;
 use crate::{Broker, BrokerEpoch, BrokerId, Endpoint, Image, Partition, Record, Refusal};
 use milena_config::BrokerConfig;
 
+/// Since when a broker has kept everything that it ever reported as stored: its last life, if it stopped cleanly or only
+/// the process died. Empty if something may be lost, or if it is new.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The last registration that it has heard of.
+    pub epoch: Option<BrokerEpoch>,
+    /// Its processes that asked to be registered after that and ended before they heard of it.
+    pub incarnations: Vec<Uuid>,
+}
+
+impl Kept {
+    /// Everything that was reported in this registration is still there.
+    pub fn covers(&self, registered: &Broker) -> bool {
+        self.epoch == Some(registered.epoch) || self.incarnations.contains(&registered.incarnation)
+    }
+}
+
 /// A broker that starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registration {
@@ -19,9 +36,8 @@ pub struct Registration {
     pub incarnation: Uuid,
     /// The cluster id in its data directory, if it has one.
     pub cluster_id: Option<String>,
-    /// The epoch of its last life, if it can vouch that nothing it ever reported as stored is lost: it stopped
-    /// cleanly, or only the process died. `None` if not, or if it is new.
-    pub kept_everything_since: Option<BrokerEpoch>,
+    /// What it can vouch for.
+    pub kept: Kept,
     /// The caller knows that no other process lives under this number: its session expired, or it is this machine's.
     pub predecessor_is_gone: bool,
     /// Addresses for clients.
@@ -55,12 +71,11 @@ pub fn register(
         if before.incarnation == request.incarnation {
             return Ok(Decision::unchanged(()));
         }
-        let proven = request.kept_everything_since == Some(before.epoch);
-        if !(before.fenced || proven || request.predecessor_is_gone) {
+        if !(before.fenced || request.kept.covers(before) || request.predecessor_is_gone) {
             return Err(Refusal::DuplicateRegistration);
         }
     }
-    let kept = before.is_some_and(|before| request.kept_everything_since == Some(before.epoch));
+    let kept = before.is_some_and(|before| request.kept.covers(before));
     let mut records = vec![Record::BrokerRegistered(Broker {
         id: request.id,
         epoch: BrokerEpoch::default(),

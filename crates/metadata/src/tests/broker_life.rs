@@ -3,13 +3,13 @@
 use super::*;
 use crate::decide::configs::{self, Replacement, Target};
 
+fn since(epoch: BrokerEpoch) -> Kept {
+    Kept { epoch: Some(epoch), ..Kept::default() }
+}
+
 fn restart(lab: &mut Lab, id: i32, kept: bool) -> Result<BrokerEpoch, Refusal> {
-    let kept = kept.then(|| lab.epoch(id));
-    lab.register(Registration {
-        kept_everything_since: kept,
-        predecessor_is_gone: true,
-        ..registration(id, None)
-    })
+    let kept = if kept { since(lab.epoch(id)) } else { Kept::default() };
+    lab.register(Registration { kept, predecessor_is_gone: true, ..registration(id, None) })
 }
 
 #[test]
@@ -32,9 +32,9 @@ fn a_number_is_taken_over_only_from_the_dead() {
     let incarnation = lab.image().broker(BrokerId(1)).unwrap().incarnation;
     assert_eq!(lab.register(Registration { incarnation, ..newcomer.clone() }), Ok(epoch));
     // Wrong epoch proves nothing; the right one does.
-    let wrong = Registration { kept_everything_since: Some(BrokerEpoch(1)), ..newcomer.clone() };
+    let wrong = Registration { kept: since(BrokerEpoch(1)), ..newcomer.clone() };
     assert_eq!(lab.register(wrong), Err(Refusal::DuplicateRegistration));
-    let right = Registration { kept_everything_since: Some(epoch), ..newcomer.clone() };
+    let right = Registration { kept: since(epoch), ..newcomer.clone() };
     assert!(lab.register(right).is_ok());
     // A fenced one is not in the way.
     assert!(lab.register(newcomer).is_ok());
@@ -43,6 +43,31 @@ fn a_number_is_taken_over_only_from_the_dead() {
         lab.register(stranger),
         Err(Refusal::OtherCluster { expected: "5L6g3nShT-eMCtK--X86sw".into(), got: "other".into() })
     );
+}
+
+/// A process that died before it heard of its registration has lost no more than one that heard of it.
+#[test]
+fn a_registration_that_nobody_heard_of_is_vouched_for_by_its_incarnation() {
+    let shape_after = |vouches_for: &[u8]| {
+        let mut lab = Lab::of(2);
+        lab.assign("t", &[&[1, 2]]);
+        let heard = since(lab.epoch(1));
+        lab.fence(2);
+        let restarted = |incarnation: u8, kept| Registration {
+            incarnation: Uuid([incarnation; 16]),
+            kept,
+            predecessor_is_gone: true,
+            ..registration(1, None)
+        };
+        lab.register(restarted(1, heard.clone())).unwrap();
+        let incarnations = vouches_for.iter().map(|it| Uuid([*it; 16])).collect();
+        lab.register(restarted(9, Kept { incarnations, ..heard })).unwrap();
+        let (_, isr, elr, _) = lab.shape("t", 0);
+        [isr, elr].concat()
+    };
+    assert!(shape_after(&[1, 2]).contains(&1));
+    assert!(shape_after(&[2, 1]).contains(&1));
+    assert!(!shape_after(&[2]).contains(&1), "another process was registered, perhaps from an older copy");
 }
 
 /// A node alone must serve its data again after any kind of stop.

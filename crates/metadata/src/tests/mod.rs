@@ -16,7 +16,7 @@ mod topic_life;
 use milena_config::{BrokerConfig, Overrides};
 use milena_wire::Uuid;
 
-use crate::decide::brokers::{self, Registration};
+use crate::decide::brokers::{self, Kept, Registration};
 use crate::decide::topics::{self, CreateTopicsAnswer, NewTopic};
 use crate::decide::{Decision, features};
 use crate::{
@@ -150,7 +150,7 @@ pub(super) fn registration(id: i32, rack: Option<&str>) -> Registration {
         id: BrokerId(id),
         incarnation: Uuid::ZERO,
         cluster_id: None,
-        kept_everything_since: None,
+        kept: Kept::default(),
         predecessor_is_gone: false,
         endpoints: Vec::new(),
         rack: rack.map(str::to_owned),

@@ -104,7 +104,7 @@ fn decide(lab: &mut Lab, event: &Event) -> Vec<Record> {
         Event::Restart { broker, kept } => {
             let request = Registration {
                 incarnation: Uuid((lab.draw() as u128).to_be_bytes()),
-                kept_everything_since: kept.then(|| epoch(broker)),
+                kept: Kept { epoch: kept.then(|| epoch(broker)), ..Kept::default() },
                 predecessor_is_gone: true,
                 ..registration(broker, None)
             };
