@@ -16,6 +16,8 @@ func saramaConfig() *sarama.Config {
 	sarama.Logger = log.New(io.Discard, "", 0)
 	config := sarama.NewConfig()
 	config.ClientID = "suite"
+	// It asks a broker one thing at a time: a commit waits until the fetch before it is answered.
+	config.Consumer.MaxWaitTime = 50 * time.Millisecond
 	config.Consumer.Offsets.Initial = sarama.OffsetOldest
 	config.Consumer.Offsets.AutoCommit.Enable = false
 	config.Consumer.Group.Session.Timeout = 6 * time.Second
