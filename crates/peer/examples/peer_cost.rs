@@ -1,6 +1,6 @@
 //! Prints what three nodes cost that talk over loopback: throughput, idle CPU, failover.
 //!
-//! `cargo run --release -p milena-peer --example measure -- [idle seconds]`
+//! `cargo run --release -p milena-peer --example peer_cost -- [idle seconds]`
 
 use bytes::Bytes;
 use milena_peer::{Addresses, Identity, PeerConfig, Peers, Routes, raft_service, serve};

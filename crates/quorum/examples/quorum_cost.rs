@@ -1,6 +1,6 @@
 //! Prints what a single node costs: start, memory, idle CPU, latency and throughput.
 //!
-//! `cargo run --release -p milena-quorum --example measure -- <directory> [idle seconds]`
+//! `cargo run --release -p milena-quorum --example quorum_cost -- <directory> [idle seconds]`
 
 use bytes::Bytes;
 use milena_quorum::{Changes, GroupHandle, GroupId, Node, NodeConfig, NodeId, StateMachine};
