@@ -164,9 +164,13 @@ impl DataDir {
         self.root.mark_running(broker_epoch)
     }
 
-    /// A crash from now on counts as unclean, whatever the kernel still has: the device has failed.
-    pub(crate) fn mark_suspect(&self) -> Result<(), Error> {
-        self.root.mark_suspect()
+    /// Whether the device has failed. If so, a crash from now on counts as unclean, whatever the kernel still has.
+    pub(crate) fn suspect_if_failed(&self) -> bool {
+        let failed = self.health.failure().is_some();
+        if failed && let Err(error) = self.root.mark_suspect() {
+            warn!(%error, "the failed data directory cannot be marked");
+        }
+        failed
     }
 
     /// Everything is closed and written.

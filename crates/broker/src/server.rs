@@ -268,6 +268,10 @@ impl Server {
             everywhere: &self.services.everywhere,
             groups: [&self.services.cluster_raft, &self.services.coordination_raft],
         };
+        // The hand-over takes time and may be cut short; the next start must know all the same. A disk that hangs must
+        // not delay it.
+        let data_dir = Arc::clone(&self.services.data_dir);
+        tokio::task::spawn_blocking(move || data_dir.suspect_if_failed());
         if let Some(liveness) = &self.services.liveness {
             liveness.leave();
         }

@@ -134,11 +134,8 @@ impl Services {
 
     /// Closes every partition and says so on disk. Returns whether the next start may trust the files.
     pub(crate) fn close(&self, epoch: BrokerEpoch) -> bool {
-        let failed = self.data_dir.health().failure().is_some();
         // Before anything else is tried there: what is tried may fail.
-        if failed && let Err(error) = self.data_dir.mark_suspect() {
-            warn!(%error, "the failed data directory cannot be marked");
-        }
+        let failed = self.data_dir.suspect_if_failed();
         let all = self.partitions.all();
         let mut offsets = Vec::with_capacity(all.len());
         let mut is_clean = true;
