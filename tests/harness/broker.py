@@ -81,10 +81,14 @@ class Broker:
             subprocess.run([script, "start", str(self.port), str(self.directory), *pairs], check=True, timeout=120)
             self.pid = int((self.directory / "pid").read_text())
         else:
-            self.process = subprocess.Popen(self.milena_command(), stdout=self.log.open("ab"), stderr=subprocess.STDOUT)
-            self.pid = self.process.pid
+            self.launch()
             self.wait_ready(began)
         return time.monotonic() - began
+
+    def launch(self):
+        """Begins Milena's process and does not wait for it."""
+        self.process = subprocess.Popen(self.milena_command(), stdout=self.log.open("ab"), stderr=subprocess.STDOUT)
+        self.pid = self.process.pid
 
     def milena_command(self):
         listen = {

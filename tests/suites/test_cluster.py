@@ -481,6 +481,31 @@ def test_no_leader_rather_than_one_that_lacks_records(cluster):
         load.kill()
 
 
+@pytest.mark.skipif(APACHE, reason="Kafka believes nobody who did not stop in order")
+def test_a_broker_killed_while_it_starts_may_still_lead(cluster):
+    """A killed process has lost nothing, and neither has the next one that dies before it knows that it is registered."""
+    staying = cluster.controller()
+    victim = others(cluster, staying)[0]
+    cluster.create("starting", 1, assignment=[[staying, victim]], min_insync_replicas=2)
+    broker = cluster.brokers[victim]
+    broker.kill()
+
+    def candidates():
+        answer = cluster.ask(
+            "DescribeTopicPartitions", 0, to=staying, topics=[{"name": "starting"}], response_partition_limit=1, cursor=None
+        )
+        (partition,) = answer["topics"][0]["partitions"]
+        return {*partition["isr_nodes"], *(partition["eligible_leader_replicas"] or [])}
+
+    for after_ms in range(50, 250, 8):
+        broker.launch()
+        time.sleep(after_ms / 1000)
+        broker.kill()
+        assert victim in candidates(), f"struck off when it was killed after {after_ms} ms, or the time before"
+    broker.start()
+    cluster.wait_whole("starting")
+
+
 class Committer(threading.Thread):
     """Commits 1, 2, 3 ... for a group without members, and reads back what is committed after each answer."""
 
