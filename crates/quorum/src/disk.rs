@@ -30,6 +30,12 @@ pub(crate) trait Disk: Send + Sync + 'static {
     fn again_with_room(&self, act: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()>;
     /// Called before somebody else writes here whom nobody can make fail: sled.
     fn before_foreign_write(&self) -> io::Result<()>;
+    /// Whether threads of their own write here. If not, nothing is written until somebody calls `pump`, and the same
+    /// calls lead to the same end each time.
+    #[cfg(test)]
+    fn has_threads(&self) -> bool {
+        true
+    }
 }
 
 /// One open file.

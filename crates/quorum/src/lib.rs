@@ -30,6 +30,8 @@ mod outbound;
 mod reads;
 #[cfg(test)]
 mod sim_disk;
+#[cfg(test)]
+mod simulation;
 mod state;
 mod status;
 #[cfg(test)]

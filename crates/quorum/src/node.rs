@@ -46,6 +46,8 @@ struct NodeInner {
     started: Mutex<BTreeSet<GroupId>>,
     groups: Mutex<Vec<GroupHandle>>,
     recovery: Recovery,
+    #[cfg(test)]
+    keepers: Mutex<Vec<Arc<Keeper>>>,
 }
 
 impl Node {
@@ -86,6 +88,24 @@ impl Node {
         &self.inner.recovery
     }
 
+    /// Whether something waits for the log's writer.
+    #[cfg(test)]
+    pub(crate) fn has_work(&self) -> bool {
+        self.inner.wal.has_work()
+    }
+
+    /// Does what the log's writer would do, on a disk without threads.
+    #[cfg(test)]
+    pub(crate) fn pump_log(&self) {
+        self.inner.wal.pump();
+    }
+
+    /// The same for those who keep the applied state.
+    #[cfg(test)]
+    pub(crate) fn pump_state(&self) {
+        self.inner.keepers.lock().unwrap().iter().for_each(|keeper| keeper.pump());
+    }
+
     /// Stops all groups, stores and flushes everything.
     pub async fn shutdown(&self) {
         let groups = std::mem::take(&mut *self.inner.groups.lock().unwrap());
@@ -123,6 +143,8 @@ impl NodeInner {
             started: Mutex::default(),
             groups: Mutex::default(),
             recovery,
+            #[cfg(test)]
+            keepers: Mutex::default(),
         })
     }
 
@@ -154,6 +176,8 @@ impl NodeInner {
             },
         });
         let keeper = Arc::new(keeper.map_err(|error| failed(error.to_string()))?);
+        #[cfg(test)]
+        self.keepers.lock().unwrap().push(keeper.clone());
         let (told, applied) = watch::channel(None);
         let applier = Applier::new(machine, keeper.clone(), last, membership, told);
         let candidacy = Candidacy::new();

@@ -72,6 +72,7 @@ struct Inner {
     operations: u64,
     fault: Option<(u64, Fault)>,
     tripped: bool,
+    without_threads: bool,
 }
 
 /// Clones are the same disk.
@@ -81,6 +82,13 @@ pub(crate) struct SimDisk {
 }
 
 impl SimDisk {
+    /// A disk that is written to only when somebody says so.
+    pub(crate) fn without_threads() -> SimDisk {
+        let disk = SimDisk::default();
+        disk.inner.lock().unwrap().without_threads = true;
+        disk
+    }
+
     /// A disk on which operation number `at` meets `fault`.
     pub(crate) fn with_fault(self, at: u64, fault: Fault) -> SimDisk {
         let mut inner = self.inner.lock().unwrap();
@@ -98,7 +106,7 @@ impl SimDisk {
     /// that `chance` (sector by sector, name by name) lets through.
     pub(crate) fn after_power_loss(&self, mut chance: impl FnMut() -> bool) -> SimDisk {
         let inner = self.inner.lock().unwrap();
-        let mut after = Inner::default();
+        let mut after = Inner { without_threads: inner.without_threads, ..Inner::default() };
         // A rename or deletion that was not flushed may or may not have happened.
         let names = if chance() { &inner.names } else { &inner.durable_names };
         for (path, file) in names {
@@ -242,6 +250,10 @@ impl Disk for SimDisk {
                 result => return result,
             }
         }
+    }
+
+    fn has_threads(&self) -> bool {
+        !self.inner.lock().unwrap().without_threads
     }
 
     // Other faults strike the log alone: two that fail at once would each give its reason.

@@ -20,6 +20,11 @@ impl fmt::Display for Command {
     }
 }
 
+#[cfg(not(test))]
+type Runtime = openraft::TokioRuntime;
+#[cfg(test)]
+type Runtime = crate::simulation::Runtime;
+
 openraft::declare_raft_types!(
     /// One leader per term, as in the paper; members are known by id alone.
     pub(crate) Types:
@@ -29,7 +34,7 @@ openraft::declare_raft_types!(
         Node = (),
         Term = u64,
         LeaderId = openraft::impls::leader_id_std::LeaderId<u64, NodeId>,
-        AsyncRuntime = openraft::TokioRuntime,
+        AsyncRuntime = Runtime,
 );
 
 pub(crate) type Raft = openraft::Raft<Types, crate::state::Applier>;

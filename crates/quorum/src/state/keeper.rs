@@ -60,6 +60,9 @@ pub(crate) struct Keeper {
     current: Arc<Mutex<Option<SnapshotFile>>>,
     snapshot_due: watch::Receiver<bool>,
     failure: Arc<Mutex<Option<String>>>,
+    /// Works when it is told to, where there is no thread.
+    #[cfg(test)]
+    by_hand: Mutex<Option<Worker>>,
 }
 
 /// What a keeper works with.
@@ -88,16 +91,33 @@ impl Keeper {
             failure: failure.clone(),
             since: Amount { bytes: 0, entries: 0 },
             dirty: false,
+            gathers_for: STORE_AFTER,
         };
-        let name = format!("state-{}", worker.setup.group.0);
-        thread::Builder::new().name(name).stack_size(1 << 20).spawn(move || worker.run())?;
-        Ok(Keeper {
+        let keeper = Keeper {
             jobs: Mutex::new(jobs),
             queue: Arc::new(Semaphore::new(QUEUED_KIB)),
             current,
             snapshot_due,
             failure,
-        })
+            #[cfg(test)]
+            by_hand: Mutex::default(),
+        };
+        #[cfg(test)]
+        if !worker.setup.disk.has_threads() {
+            *keeper.by_hand.lock().unwrap() = Some(Worker { gathers_for: Duration::ZERO, ..worker });
+            return Ok(keeper);
+        }
+        let name = format!("state-{}", worker.setup.group.0);
+        thread::Builder::new().name(name).stack_size(1 << 20).spawn(move || worker.run())?;
+        Ok(keeper)
+    }
+
+    /// Does the jobs that are there, where there is no thread.
+    #[cfg(test)]
+    pub(crate) fn pump(&self) {
+        let mut by_hand = self.by_hand.lock().unwrap();
+        let worked = by_hand.as_mut().map_or(Ok(()), Worker::work_off);
+        worked.expect("only the log's disk fails");
     }
 
     /// Stores what a batch changed, some time soon. Waits while too much is queued.
@@ -169,6 +189,8 @@ struct Worker {
     since: Amount,
     /// Stored, but not flushed.
     dirty: bool,
+    /// See [`STORE_AFTER`].
+    gathers_for: Duration,
 }
 
 impl Worker {
@@ -194,26 +216,41 @@ impl Worker {
             None => self.wait()?,
             next => next,
         } {
-            match job {
-                Job::Store(batch, room) => next = self.store(batch, room)?,
-                Job::Snapshot(done) => {
-                    let snapshot = self.write_snapshot().inspect_err(|error| self.failed("snapshot", error));
-                    // Whoever asked may be gone; the snapshot is good all the same.
-                    let _ = done.send(snapshot);
-                }
-                Job::Install(snapshot, done) => {
-                    let installed =
-                        self.install(snapshot).inspect_err(|error| self.failed("snapshot", error));
-                    let _ = done.send(installed);
-                }
-                Job::Stop(done) => {
-                    let flushed = self.setup.tree.flush();
-                    let _ = done.send(flushed);
-                    return Ok(());
-                }
+            if let Job::Stop(done) = job {
+                let flushed = self.setup.tree.flush();
+                let _ = done.send(flushed);
+                return Ok(());
             }
+            next = self.act(job)?;
         }
         self.setup.tree.flush()
+    }
+
+    /// Does a job; gives back one that came meanwhile.
+    fn act(&mut self, job: Job) -> io::Result<Option<Job>> {
+        match job {
+            Job::Store(batch, room) => return self.store(batch, room),
+            Job::Snapshot(done) => {
+                let snapshot = self.write_snapshot().inspect_err(|error| self.failed("snapshot", error));
+                // Whoever asked may be gone; the snapshot is good all the same.
+                let _ = done.send(snapshot);
+            }
+            Job::Install(snapshot, done) => {
+                let installed = self.install(snapshot).inspect_err(|error| self.failed("snapshot", error));
+                let _ = done.send(installed);
+            }
+            Job::Stop(done) => drop(done.send(self.setup.tree.flush())),
+        }
+        Ok(None)
+    }
+
+    #[cfg(test)]
+    fn work_off(&mut self) -> io::Result<()> {
+        let mut next = self.received.try_recv().ok();
+        while let Some(job) = next {
+            next = self.act(job)?.or_else(|| self.received.try_recv().ok());
+        }
+        Ok(())
     }
 
     /// The next job; `None` when nobody can give one any more. Flushes when it becomes quiet. A flush that fails for
@@ -239,7 +276,7 @@ impl Worker {
         let mut batches = vec![batch];
         let mut rooms = vec![room];
         let mut other = None;
-        let until = Instant::now() + STORE_AFTER;
+        let until = Instant::now() + self.gathers_for;
         while bytes < BATCH_BYTES
             && let Ok(job) = self.received.recv_timeout(until.saturating_duration_since(Instant::now()))
         {

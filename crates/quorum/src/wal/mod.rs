@@ -70,6 +70,9 @@ struct Shared {
 pub(crate) struct Wal {
     shared: Arc<Shared>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// Writes when it is told to, where there is no thread.
+    #[cfg(test)]
+    by_hand: Mutex<Option<writer::Writer>>,
 }
 
 impl Wal {
@@ -91,8 +94,36 @@ impl Wal {
             state: Mutex::new(State::new(found)),
             wake: Condvar::new(),
         });
+        #[cfg(test)]
+        if !shared.disk.has_threads() {
+            let by_hand = Mutex::new(Some(writer::Writer::new(shared.clone())));
+            return Ok((Wal { shared, writer: Mutex::default(), by_hand }, report));
+        }
         let writer = writer::spawn(shared.clone()).map_err(OpenError::io("start the writer of", dir))?;
-        Ok((Wal { shared, writer: Mutex::new(Some(writer)) }, report))
+        let wal = Wal {
+            shared,
+            writer: Mutex::new(Some(writer)),
+            #[cfg(test)]
+            by_hand: Mutex::default(),
+        };
+        Ok((wal, report))
+    }
+
+    /// Whether something waits for the writer.
+    #[cfg(test)]
+    pub(crate) fn has_work(&self) -> bool {
+        let state = self.shared.lock();
+        !(state.pending.chunks.is_empty() && state.pending.done.is_empty())
+    }
+
+    /// Does the writer's work where it has no thread: makes durable what was submitted.
+    #[cfg(test)]
+    pub(crate) fn pump(&self) {
+        let mut writer = self.by_hand.lock().unwrap();
+        while self.has_work() {
+            self.shared.lock().pending.opening = None;
+            writer.as_mut().expect("there is no thread").write_next();
+        }
     }
 
     /// A number made up when the log was created; other files are tied to the log by it.

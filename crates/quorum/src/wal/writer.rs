@@ -11,20 +11,24 @@ use std::time::Instant;
 /// Starts the writer of a log; it ends when the log is closed.
 pub(super) fn spawn(shared: Arc<Shared>) -> io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name("raft-log".to_owned()).stack_size(256 << 10).spawn(move || {
-        let mut writer = Writer { shared, file: None };
+        let mut writer = Writer::new(shared);
         while writer.write_next() {}
     })
 }
 
-struct Writer {
+pub(super) struct Writer {
     shared: Arc<Shared>,
     /// The segment being written, once it was touched.
     file: Option<(u32, Arc<dyn DiskFile>)>,
 }
 
 impl Writer {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Writer { shared, file: None }
+    }
+
     /// Waits for a batch and makes it durable. `false` when the log is closed and empty.
-    fn write_next(&mut self) -> bool {
+    pub(super) fn write_next(&mut self) -> bool {
         let (batch, end, keep_from, already_failed) = {
             let mut state = self.shared.lock();
             while state.pending.chunks.is_empty() && state.pending.done.is_empty() {
