@@ -94,7 +94,7 @@ pub(super) struct World {
     oracle: Oracle,
     nodes: Vec<Machinery>,
     cut: BTreeSet<(usize, usize)>,
-    /// When the last packet of a stream arrives, per direction.
+    /// When the last packet from one to another arrives.
     arrives: BTreeMap<(usize, usize), Time>,
     finished: Finished,
     faults_until: Time,
@@ -159,14 +159,14 @@ impl World {
 
     fn live(&mut self) -> Result<(), String> {
         for node in 0..self.nodes.len() {
-            self.start(node);
+            self.start(node)?;
         }
         self.push(2_000_000, Event::Fault);
         self.push(500_000, Event::Ask);
         while self.now < self.faults_until {
             self.step()?;
         }
-        self.heal();
+        self.heal()?;
         let (healed, before) = (self.now, self.oracle.answered());
         let mut target = None;
         while !target.is_some_and(|target| self.have_applied(target)) {
@@ -217,7 +217,7 @@ impl World {
             Event::Write { node, life } => self.write(node, life),
             Event::Ask => self.ask(),
             Event::Fault => self.fault(),
-            Event::Restart(node) => self.start(node),
+            Event::Restart(node) => self.start(node)?,
             Event::Resume(node) => self.resume(node),
             Event::Heal(from, to) => drop(self.cut.remove(&(from, to))),
             Event::Fast(node) => self.nodes[node].slow = false,
@@ -227,11 +227,12 @@ impl World {
         self.judge()
     }
 
-    fn start(&mut self, node: usize) {
+    /// A process begins. That it can is an oracle: whatever killed the one before it.
+    fn start(&mut self, node: usize) -> Result<(), String> {
         let count = self.nodes.len();
         let it = &mut self.nodes[node];
         if it.running.is_some() {
-            return;
+            return Ok(());
         }
         it.life += 1;
         it.since = self.now;
@@ -247,7 +248,7 @@ impl World {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
         let opened = runtime.block_on(Node::open_on(Arc::new(it.disk.clone()), config));
-        let opened = opened.expect("what was written can be read");
+        let opened = opened.map_err(|error| format!("node {node} cannot read what it wrote: {error}"))?;
         let machine = Machine::new(node, self.notes.clone());
         let starting = opened.clone();
         let mut started = runtime.spawn(async move { starting.start(GroupId::CLUSTER, machine).await });
@@ -261,13 +262,15 @@ impl World {
             opened.pump_log();
             opened.pump_state();
         }
-        let group = runtime.block_on(&mut started).expect("no panic").expect("the group starts");
+        let group = runtime.block_on(&mut started).map_err(|panic| panic.to_string())?;
+        let group = group.map_err(|error| format!("node {node} cannot start: {error}"))?;
         it.running = Some(Running { runtime, node: opened, group, clock_us: 0 });
         let life = it.life;
         self.note(format_args!("node {node} starts, life {life}"));
         let after = self.chance.range(1, TICK_US);
         self.push(after, Event::Tick { node, life });
         self.collect(node);
+        Ok(())
     }
 
     /// Lets a node do what it can do at this moment.

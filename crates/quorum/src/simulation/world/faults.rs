@@ -113,14 +113,15 @@ impl World {
     }
 
     /// The end of all faults.
-    pub(super) fn heal(&mut self) {
+    pub(super) fn heal(&mut self) -> Result<(), String> {
         self.note(format_args!("heal"));
         self.cut.clear();
         for node in 0..self.nodes.len() {
             let it = &mut self.nodes[node];
             it.slow = false;
-            self.start(node);
+            self.start(node)?;
             self.resume(node);
         }
+        Ok(())
     }
 }
