@@ -1,7 +1,10 @@
 //! A whole node on a disk that fails.
 
 use crate::machine::{Changes, StateMachine};
+use crate::message::LogId;
 use crate::sim_disk::{Fault, SimDisk};
+use crate::state::StateStore;
+use crate::wal::Wal;
 use crate::{GroupId, Node, NodeConfig, NodeId, ProposeError};
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -129,4 +132,40 @@ async fn idle_group_stops_when_its_applied_state_cannot_be_stored() {
     assert!(reason.contains("applied state of") && reason.contains("the device has failed"), "{reason}");
     assert!(disk.tripped());
     node.shutdown().await;
+}
+
+/// What a majority has is applied here though this disk may not have it yet. A process that is killed then leaves a state
+/// that is ahead of its log, perhaps where the log still has what an earlier leader wrote in vain.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn log_that_ends_otherwise_than_the_applied_state_is_cut() {
+    for behind in [0, 1, 3] {
+        let dir = tempfile::tempdir().unwrap();
+        let disk: Arc<SimDisk> = Arc::default();
+        let node = Node::open_on(disk.clone(), config(dir.path())).await.unwrap();
+        let group = node.start(GroupId::CLUSTER, Words::default()).await.unwrap();
+        for n in 0..5 {
+            group.propose(Bytes::from(format!("word {n}"))).await.unwrap();
+        }
+        let index = group.applied_index() - behind;
+        node.shutdown().await;
+
+        let (wal, _) = Wal::open(disk.clone(), &dir.path().join("raft"), 4096).unwrap();
+        wal.close();
+        let state_dir = dir.path().join("state");
+        let (store, _) = StateStore::open(disk.clone(), &state_dir, wal.identity(), 1 << 20).unwrap();
+        let (tree, mut applied) = store.group(GroupId::CLUSTER).unwrap();
+        applied.last = Some(LogId { term: 2, index });
+        tree.store(std::iter::empty(), &applied).unwrap();
+        tree.flush().unwrap();
+        drop(tree);
+        store.close();
+
+        let node = Node::open_on(disk, config(dir.path())).await.unwrap();
+        let found = Words::default();
+        let group = node.start(GroupId::CLUSTER, found.clone()).await.unwrap();
+        let next = group.propose(Bytes::from_static(b"the next word")).await.unwrap();
+        assert!(next.index > index, "{behind}: {next:?}");
+        assert_eq!(found.0.lock().unwrap().len(), 6, "{behind}");
+        node.shutdown().await;
+    }
 }

@@ -21,7 +21,7 @@ use crate::state::{
 };
 use crate::status::LeaderInfo;
 use crate::types::{LogId, Raft, StoredMembership};
-use crate::wal::{Recovery, Wal};
+use crate::wal::{Position, Recovery, Wal};
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{Config, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
@@ -240,16 +240,36 @@ impl NodeInner {
         let failed =
             |error: std::io::Error| OpenError::Group { group: group.name(), reason: error.to_string() };
         let (tree, applied) = self.state.group(group).map_err(failed)?;
-        let covered = |last: Option<LogId>| last.map(|last| last.index());
-        let in_snapshot = covered(snapshot.as_ref().and_then(|snapshot| snapshot.meta.last_log_id));
-        let have = in_snapshot.max(covered(applied.last.map(log_id_from)));
+        let in_snapshot = snapshot.as_ref().and_then(|snapshot| snapshot.meta.last_log_id);
+        let have = in_snapshot.max(applied.last.map(log_id_from));
+        let have_index = have.map(|have| have.index());
         if let Some(purged) = self.wal.positions(group.0).purged.map(log_id_of)
-            && have < Some(purged.index())
+            && have_index < Some(purged.index())
         {
-            let have = have.unwrap_or(0);
+            let have = have_index.unwrap_or(0);
             return Err(OpenError::StateMissing { group: group.name(), purged: purged.index(), have });
         }
+        if let Some(have) = have {
+            self.cut_overtaken(group, have).map_err(failed)?;
+        }
         Ok(Loaded { tree, applied, snapshot })
+    }
+
+    /// Cuts from the log what a leader wrote in vain, where the state already holds what a later one wrote in its place.
+    ///
+    /// What a majority has is applied before it is on this disk, so a process that is killed may leave a state that is
+    /// ahead of its log. openraft fills such a gap, and refuses a log that goes on otherwise at the same place.
+    fn cut_overtaken(&self, group: GroupId, have: LogId) -> std::io::Result<()> {
+        let log = self.wal.positions(group.0);
+        let Some(last) = log.last.map(log_id_of).filter(|last| *last < have && last.index() >= have.index())
+        else {
+            return Ok(());
+        };
+        tracing::warn!(%group, state = %have, log = %last, "the log's end was overtaken by the state; it is cut");
+        let below = have.index().saturating_sub(1);
+        let kept = self.wal.read(group.0, below, have.index(), usize::MAX)?;
+        let kept = kept.first().map(|entry| Position { term: entry.term, index: entry.index });
+        self.wal.truncate_after(group.0, kept.or(log.purged))
     }
 
     /// Deletes snapshots that a crash left half written or half received.
