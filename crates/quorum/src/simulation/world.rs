@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 /// Microseconds since the world began.
 type Time = u64;
@@ -253,15 +254,7 @@ impl World {
         let starting = opened.clone();
         let mut started = runtime.spawn(async move { starting.start(GroupId::CLUSTER, machine).await });
         // What it writes before it runs takes no time.
-        for nth in 0u64.. {
-            if started.is_finished() {
-                break;
-            }
-            // Only one that cannot start waits for time to pass: for the reason of its end.
-            turns(&runtime, if nth > 10_000 { 1_000 } else { 0 });
-            opened.pump_log();
-            opened.pump_state();
-        }
+        finish(&runtime, &opened, &started);
         let group = runtime.block_on(&mut started).map_err(|panic| panic.to_string())?;
         let group = group.map_err(|error| format!("node {node} cannot start: {error}"))?;
         it.running = Some(Running { runtime, node: opened, group, clock_us: 0 });
@@ -363,6 +356,19 @@ impl World {
             self.oracle.answer(before, answer)?;
         }
         Ok(())
+    }
+}
+
+/// Lets a node work until a task is done in which threads help: the world stands still for them.
+fn finish<T>(runtime: &tokio::runtime::Runtime, node: &Node, task: &JoinHandle<T>) {
+    for nth in 0u64.. {
+        if task.is_finished() {
+            return;
+        }
+        // Only what cannot be done waits for time to pass: for the reason of its end.
+        turns(runtime, if nth > 10_000 { 1_000 } else { 0 });
+        node.pump_log();
+        node.pump_state();
     }
 }
 

@@ -216,12 +216,11 @@ impl Worker {
             None => self.wait()?,
             next => next,
         } {
-            if let Job::Stop(done) = job {
-                let flushed = self.setup.tree.flush();
-                let _ = done.send(flushed);
+            let is_last = matches!(job, Job::Stop(_));
+            next = self.act(job)?;
+            if is_last {
                 return Ok(());
             }
-            next = self.act(job)?;
         }
         self.setup.tree.flush()
     }
@@ -239,7 +238,10 @@ impl Worker {
                 let installed = self.install(snapshot).inspect_err(|error| self.failed("snapshot", error));
                 let _ = done.send(installed);
             }
-            Job::Stop(done) => drop(done.send(self.setup.tree.flush())),
+            Job::Stop(done) => {
+                let flushed = self.setup.tree.flush();
+                let _ = done.send(flushed);
+            }
         }
         Ok(None)
     }

@@ -32,6 +32,11 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// Nothing is to be written, and nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.chunks.is_empty() && self.done.is_empty()
+    }
+
     /// Notes that an entry of this kind joins the batch.
     pub(super) fn await_company(&mut self, group: u8, kind: Kind) {
         self.opening = match kind {

@@ -31,7 +31,7 @@ impl Writer {
     pub(super) fn write_next(&mut self) -> bool {
         let (batch, end, keep_from, already_failed) = {
             let mut state = self.shared.lock();
-            while state.pending.chunks.is_empty() && state.pending.done.is_empty() {
+            while state.pending.is_empty() {
                 if state.closing {
                     return false;
                 }

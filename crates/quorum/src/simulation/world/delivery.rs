@@ -1,6 +1,6 @@
 //! What nodes send, and how it arrives.
 
-use super::{Event, Time, World, turns};
+use super::{Event, Time, World, finish};
 use crate::Inbound;
 use crate::message::AppendRequest;
 use crate::simulation::wire::{Caller, Packet, Sent, Shared, lost};
@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 /// After so long a connection that carries nothing is given up.
 const BROKEN_US: Time = 300_000;
 /// How soon a process that is gone refuses.
-const REFUSED_US: Time = 200;
+pub(super) const REFUSED_US: Time = 200;
 
 impl World {
     /// Takes what a node has sent, and what it wants written.
@@ -82,12 +82,7 @@ impl World {
                         Packet::Installed { call, answer: answer.map_err(|it| it.to_string()) },
                     );
                 });
-                // Threads help: the world stands still for them.
-                while !installing.is_finished() {
-                    turns(&running.runtime, 0);
-                    running.node.pump_log();
-                    running.node.pump_state();
-                }
+                finish(&running.runtime, &running.node, &installing);
             }
             Packet::Installed { call, answer } => {
                 if let Some((_, _, Caller::Snapshot(caller))) = wire.lock().callers.remove(&call) {
@@ -142,12 +137,9 @@ impl World {
 
     pub(super) fn give_up_call(&mut self, call: u64) {
         let caller = self.wire.lock().callers.remove(&call);
-        let Some((from, to, caller)) = caller else { return };
-        let _ = match caller {
-            Caller::Vote(caller) => caller.send(Err(lost(to, "no connection"))).is_ok(),
-            Caller::Transfer(caller) => caller.send(Err(lost(to, "no connection"))).is_ok(),
-            Caller::Snapshot(caller) => caller.send(Err(lost(to, "no connection"))).is_ok(),
-        };
+        let Some((from, _, caller)) = caller else { return };
+        // Whoever waits is told that nobody answers.
+        drop(caller);
         self.turn(from);
     }
 

@@ -1,8 +1,8 @@
 //! What goes wrong.
 
+use super::delivery::REFUSED_US;
 use super::{Event, Machinery, Running, Time, World};
 use crate::NodeId;
-use crate::simulation::wire;
 
 impl World {
     pub(super) fn fault(&mut self) {
@@ -95,20 +95,17 @@ impl World {
         }
         self.note(format_args!("node {node} is gone, power lost: {power_lost}"));
         self.push(down, Event::Restart(node));
-        let broken: Vec<(u64, bool)> = {
+        let broken: Vec<Event> = {
             let mut wire = self.wire.lock();
             wire.callers.retain(|_, (from, _, _)| *from != node);
             wire.streams.retain(|_, stream| stream.client != node);
-            let of_node =
-                |(number, stream): (&u64, &wire::Stream)| (stream.server == node).then_some((*number, true));
-            let streams = wire.streams.iter().filter_map(of_node);
-            let calls =
-                wire.callers.iter().filter(|(_, (_, to, _))| *to == node).map(|(call, _)| (*call, false));
-            streams.chain(calls).collect()
+            let streams = wire.streams.iter().filter(|(_, stream)| stream.server == node);
+            let calls = wire.callers.iter().filter(|(_, (_, to, _))| *to == node);
+            let streams = streams.map(|(stream, _)| Event::GiveUpStream(*stream));
+            streams.chain(calls.map(|(call, _)| Event::GiveUpCall(*call))).collect()
         };
-        for (number, is_stream) in broken {
-            let event = if is_stream { Event::GiveUpStream(number) } else { Event::GiveUpCall(number) };
-            self.push(200, event);
+        for event in broken {
+            self.push(REFUSED_US, event);
         }
     }
 
