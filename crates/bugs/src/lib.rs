@@ -114,6 +114,14 @@ bugs! {
     T12;
     /// A late marker ends the next transaction of a client that keeps its epoch (KIP-1228).
     T13;
+    /// A read of the quorum's leader trusts its lease (etcd#20418, openraft#1747).
+    F7;
+    /// An entry counts as written before it is on disk (d-engine#446).
+    F9;
+    /// A vote is given before it is on disk.
+    F15;
+    /// The quorum's log is not flushed.
+    F16;
 }
 
 #[cfg(feature = "on")]

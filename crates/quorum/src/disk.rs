@@ -32,7 +32,7 @@ pub(crate) trait Disk: Send + Sync + 'static {
     fn before_foreign_write(&self) -> io::Result<()>;
     /// Whether threads of their own write here. If not, nothing is written until somebody calls `pump`, and the same
     /// calls lead to the same end each time.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     fn has_threads(&self) -> bool {
         true
     }

@@ -28,10 +28,10 @@ mod network;
 mod node;
 mod outbound;
 mod reads;
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 mod sim_disk;
-#[cfg(test)]
-mod simulation;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod state;
 mod status;
 #[cfg(test)]

@@ -46,7 +46,7 @@ struct NodeInner {
     started: Mutex<BTreeSet<GroupId>>,
     groups: Mutex<Vec<GroupHandle>>,
     recovery: Recovery,
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     keepers: Mutex<Vec<Arc<Keeper>>>,
 }
 
@@ -89,19 +89,19 @@ impl Node {
     }
 
     /// Whether something waits for the log's writer.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn has_work(&self) -> bool {
         self.inner.wal.has_work()
     }
 
     /// Does what the log's writer would do, on a disk without threads.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn pump_log(&self) {
         self.inner.wal.pump();
     }
 
     /// The same for those who keep the applied state.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn pump_state(&self) {
         self.inner.keepers.lock().unwrap().iter().for_each(|keeper| keeper.pump());
     }
@@ -143,7 +143,7 @@ impl NodeInner {
             started: Mutex::default(),
             groups: Mutex::default(),
             recovery,
-            #[cfg(test)]
+            #[cfg(any(test, feature = "simulation"))]
             keepers: Mutex::default(),
         })
     }
@@ -176,7 +176,7 @@ impl NodeInner {
             },
         });
         let keeper = Arc::new(keeper.map_err(|error| failed(error.to_string()))?);
-        #[cfg(test)]
+        #[cfg(any(test, feature = "simulation"))]
         self.keepers.lock().unwrap().push(keeper.clone());
         let (told, applied) = watch::channel(None);
         let applier = Applier::new(machine, keeper.clone(), last, membership, told);

@@ -5,6 +5,7 @@
 use crate::answered::unless_ended;
 use crate::error::ReadError;
 use crate::types::{LogId, Raft, Types};
+use milena_bugs::{Bug, is_on};
 use openraft::ReadPolicy;
 use openraft::errors::{LinearizableReadError, RaftError};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -56,7 +57,8 @@ async fn serve(
 
 /// One round; `None` once the group has stopped.
 async fn round(raft: &Raft, applied: &mut watch::Receiver<Option<LogId>>) -> Option<Answer> {
-    let index = match unless_ended(raft, raft.get_read_linearizer(ReadPolicy::ReadIndex)).await? {
+    let policy = if is_on(Bug::F7) { ReadPolicy::LeaseRead } else { ReadPolicy::ReadIndex };
+    let index = match unless_ended(raft, raft.get_read_linearizer(policy)).await? {
         Ok(linearizer) => linearizer.read_log_id().index(),
         Err(RaftError::APIError(error)) => return Some(Err(refused(error))),
         Err(RaftError::Fatal(_)) => return None,

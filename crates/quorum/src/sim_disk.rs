@@ -11,7 +11,7 @@ const SECTOR: usize = 512;
 
 /// What happens at a chosen operation that changes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// This and every later operation fails, as if the power had gone.
     PowerLoss,
     /// No room: half of the write is done, and it fails. Later ones fail, too, and nobody waits for room.
@@ -77,20 +77,20 @@ struct Inner {
 
 /// Clones are the same disk.
 #[derive(Clone, Default)]
-pub(crate) struct SimDisk {
+pub struct SimDisk {
     inner: Arc<Mutex<Inner>>,
 }
 
 impl SimDisk {
     /// A disk that is written to only when somebody says so.
-    pub(crate) fn without_threads() -> SimDisk {
+    pub fn without_threads() -> SimDisk {
         let disk = SimDisk::default();
         disk.inner.lock().unwrap().without_threads = true;
         disk
     }
 
     /// A disk on which operation number `at` meets `fault`.
-    pub(crate) fn with_fault(self, at: u64, fault: Fault) -> SimDisk {
+    pub fn with_fault(self, at: u64, fault: Fault) -> SimDisk {
         let mut inner = self.inner.lock().unwrap();
         (inner.operations, inner.fault, inner.tripped) = (0, Some((at, fault)), false);
         drop(inner);
@@ -98,13 +98,13 @@ impl SimDisk {
     }
 
     /// Whether the fault has struck.
-    pub(crate) fn tripped(&self) -> bool {
+    pub fn tripped(&self) -> bool {
         self.inner.lock().unwrap().tripped
     }
 
     /// What a machine finds after the power was lost: flushed data, and any part of the rest
     /// that `chance` (sector by sector, name by name) lets through.
-    pub(crate) fn after_power_loss(&self, mut chance: impl FnMut() -> bool) -> SimDisk {
+    pub fn after_power_loss(&self, mut chance: impl FnMut() -> bool) -> SimDisk {
         let inner = self.inner.lock().unwrap();
         let mut after = Inner { without_threads: inner.without_threads, ..Inner::default() };
         // A rename or deletion that was not flushed may or may not have happened.
@@ -133,7 +133,7 @@ impl SimDisk {
     }
 
     /// Inverts a bit of a file, flushed.
-    pub(crate) fn flip(&self, path: &Path, byte: usize, bit: u8) {
+    pub fn flip(&self, path: &Path, byte: usize, bit: u8) {
         let inner = self.inner.lock().unwrap();
         let mut file = inner.names[path].lock().unwrap();
         file.data[byte] ^= 1 << bit;
@@ -141,12 +141,12 @@ impl SimDisk {
     }
 
     /// A file's contents.
-    pub(crate) fn contents(&self, path: &Path) -> Vec<u8> {
+    pub fn contents(&self, path: &Path) -> Vec<u8> {
         self.inner.lock().unwrap().names[path].lock().unwrap().data.clone()
     }
 
     /// Replaces a file's contents, flushed.
-    pub(crate) fn overwrite(&self, path: &Path, data: Vec<u8>) {
+    pub fn overwrite(&self, path: &Path, data: Vec<u8>) {
         let inner = self.inner.lock().unwrap();
         let mut file = inner.names[path].lock().unwrap();
         (file.durable, file.data) = (data.clone(), data);

@@ -20,9 +20,9 @@ impl fmt::Display for Command {
     }
 }
 
-#[cfg(not(test))]
+#[cfg(not(any(test, feature = "simulation")))]
 type Runtime = openraft::TokioRuntime;
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 type Runtime = crate::simulation::Runtime;
 
 openraft::declare_raft_types!(

@@ -98,7 +98,8 @@ impl World {
                 if records.is_empty() {
                     return self.finish(node, number, Ok(()));
                 }
-                let Some(leader) = self.raft.leader else { return };
+                let Some(leader) = self.controller_of(node) else { return };
+                let Some(proposal) = self.nodes[node].proposals.get_mut(&number) else { return };
                 proposal.stage = Stage::Sent(now_ms);
                 let command = Command { decided_at: self.nodes[node].image.index(), records };
                 self.send(node, leader, Message::Propose { number, command });
@@ -218,7 +219,7 @@ impl World {
         let Some(epoch) = it.epoch else {
             return self.propose(node, Intent::Register);
         };
-        if let Some(controller) = self.raft.leader {
+        if let Some(controller) = self.controller_of(node) {
             let wants_fence = (it.applied as i64) < epoch.0;
             let wants_shutdown = it.stopping.is_some();
             let heartbeat = Message::Heartbeat { epoch, wants_fence, wants_shutdown };

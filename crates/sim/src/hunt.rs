@@ -4,7 +4,7 @@ use milena_bugs::{Bug, with};
 
 use crate::groups;
 use crate::transactions::{self, STEPS};
-use crate::{Options, Plan, Violation, run};
+use crate::{Mode, Options, Plan, Violation, run};
 
 /// How a mistake came to light.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,9 +16,10 @@ pub struct Found {
 }
 
 /// Runs seeds from 1 on, at most `limit`, with the mistake made; `None` if none of them notices.
-pub fn hunt(bug: Bug, limit: u64, events: u64) -> Option<Found> {
+pub fn hunt(bug: Bug, mode: Mode, limit: u64, events: u64) -> Option<Found> {
+    let options = Options { mode, trace: false };
     (1..=limit).find_map(|seed| {
-        let report = with(Some(bug), || run(&Plan::of(seed, events), &Options::default()));
+        let report = with(Some(bug), || run(&Plan::of(seed, events), &options));
         report.violation.map(|violation| Found { seeds: seed, violation })
     })
 }
@@ -31,10 +32,19 @@ pub fn hunt_in_transactions(bug: Bug, limit: u64) -> Option<(u64, String)> {
     })
 }
 
-/// As [`hunt`], in the simulation of groups.
-pub fn hunt_in_groups(bug: Bug, limit: u64) -> Option<(u64, String)> {
+/// As [`hunt`], in the simulation of the quorum alone.
+#[cfg(feature = "openraft")]
+pub fn hunt_in_quorum(bug: Bug, limit: u64) -> Option<(u64, String)> {
     (1..=limit).find_map(|seed| {
-        let outcome = with(Some(bug), || groups::run(seed, groups::STEPS));
+        let outline = with(Some(bug), || crate::quorum::run(seed, false));
+        outline.violation.map(|what| (seed, what))
+    })
+}
+
+/// As [`hunt`], in the simulation of groups.
+pub fn hunt_in_groups(bug: Bug, mode: Mode, limit: u64) -> Option<(u64, String)> {
+    (1..=limit).find_map(|seed| {
+        let outcome = with(Some(bug), || groups::run(seed, groups::STEPS, mode));
         outcome.violation.map(|what| (seed, what))
     })
 }

@@ -8,12 +8,17 @@
 //! Transactions have a simulation of their own, [`transactions`], with simpler replication and a rougher network; so have
 //! consumer groups and their offsets, [`groups`].
 //!
+//! Both modes of Raft are here: a model that is always right and fast, and, with the feature `openraft`, the product's own
+//! nodes ([`Mode::Openraft`], and `quorum` for themselves alone).
+//!
 //! A failing seed prints the schedule cut down to the faults that matter; the same seed gives the same run, event for
 //! event.
 
 mod client;
+mod consensus;
 mod control;
 mod disk;
+mod faults;
 mod follower;
 pub mod groups;
 #[cfg(feature = "bugs")]
@@ -26,9 +31,12 @@ mod oracle;
 pub mod plan;
 mod promise;
 mod queue;
+#[cfg(feature = "openraft")]
+pub mod quorum;
 mod raft;
 pub mod random;
 pub mod report;
+mod second_mode;
 mod shrink;
 pub mod transactions;
 mod world;
@@ -37,4 +45,4 @@ pub use oracle::Violation;
 pub use plan::{Fault, Plan};
 pub use report::Report;
 pub use shrink::shrink;
-pub use world::{Options, run};
+pub use world::{Mode, Options, run};

@@ -127,8 +127,13 @@ impl World {
         it.life += 1;
         it.incarnation = incarnation;
         let life = it.life;
+        if self.consensus.is_some() {
+            // It is told what it finds.
+            (it.applied, it.image, self.known[node]) = (0, Image::default(), 0);
+        }
         self.trace(|_| format!("node {node} starts, life {life}"));
         self.queue.push(self.now + 1_000, Event::Tick { node, life });
+        self.with_consensus(|it| it.start(node));
     }
 
     /// Ends a process. What it had in memory is gone, connections are reset.
@@ -154,6 +159,9 @@ impl World {
             let Some(hosted) = it.hosted[partition].take() else { continue };
             it.disks[partition] = Some(hosted.log);
         }
+        self.forget_taken(node);
+        self.with_consensus(|it| it.stop(node, power_lost));
+        let it = &mut self.nodes[node];
         if power_lost {
             if !is_on(Bug::M20) {
                 it.kept = Kept::default();
@@ -169,6 +177,9 @@ impl World {
     pub(crate) fn on_tick(&mut self, node: usize) {
         let (life, rate) = (self.nodes[node].life, self.nodes[node].rate_ppm);
         self.queue.push(self.now + TICK_US * 1_000_000 / rate, Event::Tick { node, life });
+        if self.consensus.is_some() && self.nodes[node].applied < self.known_to(node) {
+            self.on_push(node);
+        }
         self.tick_control(node);
         for partition in 0..self.plan.partitions {
             self.tick_partition(node, partition);
@@ -201,11 +212,13 @@ impl World {
 
     /// The quorum tells what was committed.
     pub(crate) fn on_push(&mut self, node: usize) {
-        let Some(leader) = self.raft.leader else { return };
-        if !self.network.both_ways(leader, node) {
-            return;
+        if self.consensus.is_none() {
+            let Some(leader) = self.raft.leader else { return };
+            if !self.network.both_ways(leader, node) {
+                return;
+            }
         }
-        while self.nodes[node].applied < self.raft.committed() {
+        while self.nodes[node].applied < self.known_to(node) {
             self.apply_next(node);
             // Sometimes it is slow, and the rest comes with the next look.
             if self.random.per_mille(50) {

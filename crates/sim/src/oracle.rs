@@ -297,7 +297,7 @@ impl World {
                 return Some(format!("node {number} is not back"));
             }
         }
-        if !self.raft.is_idle() {
+        if !self.raft.is_idle() || !self.taken.is_empty() {
             return Some("the quorum is busy".to_owned());
         }
         if let Some(broker) = self.raft.image().brokers().find(|broker| !broker.is_active()) {

@@ -3,51 +3,59 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use crate::message::Event;
-
 /// Microseconds since the world began.
 pub(crate) type Time = u64;
 
-struct Entry {
+struct Entry<E> {
     at: Time,
     number: u64,
-    event: Event,
+    event: E,
 }
 
-impl PartialEq for Entry {
+impl<E> PartialEq for Entry<E> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for Entry {}
+impl<E> Eq for Entry<E> {}
 
-impl PartialOrd for Entry {
+impl<E> PartialOrd for Entry<E> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Entry {
+impl<E> Ord for Entry<E> {
     fn cmp(&self, other: &Self) -> Ordering {
         (other.at, other.number).cmp(&(self.at, self.number))
     }
 }
 
-/// The queue of the world.
-#[derive(Default)]
-pub(crate) struct Queue {
-    heap: BinaryHeap<Entry>,
+/// The queue of a world.
+pub(crate) struct Queue<E> {
+    heap: BinaryHeap<Entry<E>>,
     next: u64,
 }
 
-impl Queue {
-    pub(crate) fn push(&mut self, at: Time, event: Event) {
+impl<E> Default for Queue<E> {
+    fn default() -> Self {
+        Self { heap: BinaryHeap::new(), next: 0 }
+    }
+}
+
+impl<E> Queue<E> {
+    pub(crate) fn push(&mut self, at: Time, event: E) {
         self.heap.push(Entry { at, number: self.next, event });
         self.next += 1;
     }
 
-    pub(crate) fn pop(&mut self) -> Option<(Time, Event)> {
+    /// When the next one happens.
+    pub(crate) fn next_at(&self) -> Option<Time> {
+        self.heap.peek().map(|entry| entry.at)
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<(Time, E)> {
         self.heap.pop().map(|entry| (entry.at, entry.event))
     }
 }

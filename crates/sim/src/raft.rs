@@ -25,7 +25,7 @@ struct Taken {
     command: Command,
 }
 
-/// The quorum of `cluster`.
+/// The quorum. In the second mode only its images are used.
 pub(crate) struct Raft {
     pub(crate) term: u64,
     pub(crate) leader: Option<usize>,
@@ -37,18 +37,21 @@ pub(crate) struct Raft {
 }
 
 impl Raft {
-    /// A quorum whose log holds `genesis`.
-    pub(crate) fn new(genesis: &Command) -> Self {
-        let mut raft = Self {
+    /// A quorum that has written nothing.
+    pub(crate) fn new() -> Self {
+        Self {
             term: 1,
             leader: Some(0),
             images: vec![Image::default()],
             state: State::default(),
             taken: VecDeque::new(),
             leaderless_since: None,
-        };
-        assert_eq!(raft.apply(genesis), Outcome::Applied);
-        raft
+        }
+    }
+
+    /// Writes the first entry.
+    pub(crate) fn found(&mut self, genesis: &Command) {
+        assert_eq!(self.apply(genesis), Outcome::Applied);
     }
 
     /// Entries in the log.
@@ -58,7 +61,7 @@ impl Raft {
 
     /// The metadata as committed, whoever knows it already.
     pub(crate) fn image(&self) -> &Image {
-        self.state.image()
+        self.images.last().expect("the one before any entry")
     }
 
     fn apply(&mut self, command: &Command) -> Outcome {
@@ -137,6 +140,9 @@ impl World {
 
     /// A proposal arrives at a node.
     pub(crate) fn on_propose(&mut self, node: usize, origin: usize, number: u64, command: Command) {
+        if self.consensus.is_some() {
+            return self.hand_in(node, origin, number, &command);
+        }
         let term = self.nodes[node].believes;
         let Some(term) = term else {
             return self.send(node, origin, Message::Proposed { number, outcome: Proposed::NotLeader });

@@ -21,6 +21,8 @@ pub struct Stats {
     pub reads: u64,
     /// Sequences that a deposed leader refused although its successor would not have.
     pub deposed_refusals: u64,
+    /// Leaders of the quorum that took office, in the second mode.
+    pub terms: u64,
 }
 
 /// The outcome of one run.
@@ -51,5 +53,6 @@ impl Stats {
         self.truncations += other.truncations;
         self.reads += other.reads;
         self.deposed_refusals += other.deposed_refusals;
+        self.terms += other.terms;
     }
 }

@@ -1,12 +1,13 @@
 //! The faults that matter: those without which a run no longer fails.
 
 use crate::plan::Plan;
-use crate::world::{Options, run};
+use crate::world::{Mode, Options, run};
 
 /// Leaves out faults as long as the run still fails, in ever smaller pieces. At most `runs` runs.
-pub fn shrink(plan: &Plan, mut runs: usize) -> Plan {
+pub fn shrink(plan: &Plan, mode: Mode, mut runs: usize) -> Plan {
+    let options = Options { mode, trace: false };
     let mut best = plan.clone();
-    let failing = run(&best, &Options::default());
+    let failing = run(&best, &options);
     let Some(violation) = failing.violation else { return best };
     best.faults.retain(|(at, _)| *at <= violation.at_us);
     let mut size = best.faults.len().div_ceil(2);
@@ -16,7 +17,7 @@ pub fn shrink(plan: &Plan, mut runs: usize) -> Plan {
             let mut candidate = best.clone();
             candidate.faults.drain(at..(at + size).min(best.faults.len()));
             runs -= 1;
-            if run(&candidate, &Options::default()).violation.is_some() {
+            if run(&candidate, &options).violation.is_some() {
                 best = candidate;
             } else {
                 at += size;

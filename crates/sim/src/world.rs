@@ -1,26 +1,26 @@
 //! The world: a queue of events, and whom they happen to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use milena_config::BrokerConfig;
 use milena_metadata::decide::features;
-use milena_metadata::{Broker, BrokerEpoch, BrokerId, Command, Image, Partition, Record, Resource};
+use milena_metadata::{Broker, BrokerEpoch, BrokerId, Command, Image, Outcome, Partition, Record, Resource};
 use milena_partition::Patience;
-use milena_records::Offset;
 use milena_wire::Uuid;
 
 use crate::client::Producer;
-use crate::control::Intent;
+use crate::consensus::Consensus;
 use crate::message::Event;
 use crate::network::Network;
 use crate::node::Node;
 use crate::oracle::{Promised, Violation};
-use crate::plan::{Fault, Plan};
+use crate::plan::Plan;
 use crate::promise::broken_promise;
 use crate::queue::{Queue, Time};
 use crate::raft::Raft;
 use crate::random::Random;
 use crate::report::{Report, Stats};
+use crate::second_mode::Taken;
 
 /// Id of the one topic.
 pub(crate) const TOPIC: Uuid = Uuid([7; 16]);
@@ -34,20 +34,40 @@ const RECOVERY_US: Time = 60_000_000;
 /// How often it is looked whether it has.
 const LOOK_US: Time = 200_000;
 
+/// What keeps the metadata.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// A model of Raft that is always right, and fast.
+    #[default]
+    Model,
+    /// Whole nodes with the real openraft.
+    #[cfg(feature = "openraft")]
+    Openraft,
+}
+
 /// How to run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
     /// Keep a line per notable event.
     pub trace: bool,
+    /// What keeps the metadata.
+    pub mode: Mode,
 }
 
 pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) plan: Plan,
     pub(crate) random: Random,
-    pub(crate) queue: Queue,
+    pub(crate) queue: Queue<Event>,
     pub(crate) network: Network,
     pub(crate) raft: Raft,
+    /// What takes the model's place in the second mode.
+    pub(crate) consensus: Option<Box<dyn Consensus<Image, Outcome>>>,
+    /// Up to where each node's state machine has applied, in the second mode.
+    pub(crate) known: Vec<usize>,
+    /// Commands on their way there.
+    pub(crate) taken: BTreeMap<u64, Taken>,
+    pub(crate) next_ticket: u64,
     pub(crate) nodes: Vec<Node>,
     pub(crate) clients: Vec<Producer>,
     pub(crate) next_producer: u32,
@@ -74,9 +94,22 @@ pub fn run(plan: &Plan, options: &Options) -> Report {
         seed: plan.seed,
         stats: world.stats,
         simulated_us: world.now,
-        trace_hash: world.hash,
+        trace_hash: world.hash ^ world.consensus.as_ref().map_or(0, |it| it.hash()),
         violation: world.violation,
         trace: world.lines.unwrap_or_default(),
+    }
+}
+
+/// The second mode's quorum, if that is wanted.
+#[cfg_attr(not(feature = "openraft"), allow(unused_variables))]
+fn consensus(seed: u64, mode: Mode, nodes: &[Node]) -> Option<Box<dyn Consensus<Image, Outcome>>> {
+    match mode {
+        Mode::Model => None,
+        #[cfg(feature = "openraft")]
+        Mode::Openraft => {
+            let rates: Vec<u64> = nodes.iter().map(|node| node.rate_ppm).collect();
+            Some(Box::new(crate::quorum::Nodes::<milena_metadata::State>::new(seed, &rates)))
+        }
     }
 }
 
@@ -153,7 +186,11 @@ impl World {
             random,
             queue: Queue::default(),
             network: Network::new(plan.nodes),
-            raft: Raft::new(&genesis(plan)),
+            raft: Raft::new(),
+            consensus: consensus(plan.seed, options.mode, &nodes),
+            known: vec![0; plan.nodes],
+            taken: BTreeMap::new(),
+            next_ticket: 0,
             nodes,
             clients,
             next_producer: next_producer + 1,
@@ -178,22 +215,33 @@ impl World {
     }
 
     fn run(&mut self) {
-        self.start_raft();
+        let genesis = genesis(&self.plan);
+        if self.consensus.is_some() {
+            self.form(&genesis);
+        } else {
+            self.raft.found(&genesis);
+            self.start_raft();
+        }
+        let begin = self.now;
         for node in 0..self.nodes.len() {
             let life = self.nodes[node].life;
-            self.queue.push(1 + node as u64, Event::Push { node, life });
-            self.queue.push(1_000 + self.random.range(0, 50_000), Event::Tick { node, life });
+            self.queue.push(begin + 1 + node as u64, Event::Push { node, life });
+            self.queue.push(begin + 1_000 + self.random.range(0, 50_000), Event::Tick { node, life });
         }
         for client in 0..self.clients.len() {
-            self.queue.push(5_000, Event::ClientTick { client });
+            self.queue.push(begin + 5_000, Event::ClientTick { client });
         }
-        self.queue.push(5_000, Event::ConsumerTick { consumer: 0 });
+        self.queue.push(begin + 5_000, Event::ConsumerTick { consumer: 0 });
         for (number, (at, _)) in self.plan.faults.iter().enumerate() {
             self.queue.push(*at, Event::Fault { number });
         }
         let mut heal_until = None;
         let mut look_at = 0;
         while self.violation.is_none() {
+            let Some(at) = self.queue.next_at() else { break };
+            if self.step_consensus(at) {
+                continue;
+            }
             let Some((at, event)) = self.queue.pop() else { break };
             self.now = at;
             self.stats.events += 1;
@@ -234,6 +282,7 @@ impl World {
         self.trace(|_| "nothing fails any more".to_owned());
         self.healing = true;
         self.network.heal();
+        self.connect_all();
         for node in 0..self.nodes.len() {
             self.start(node);
         }
@@ -295,128 +344,5 @@ impl World {
             Event::Heal { number } if !self.healing => self.mend(number),
             Event::Fault { .. } | Event::Heal { .. } => {}
         }
-    }
-
-    /// A broker that was told to stop has nothing left to lead.
-    pub(crate) fn complete_shutdown(&mut self, node: usize) {
-        let down_ms = self.nodes[node].stopping.take().unwrap_or(0);
-        for hosted in self.nodes[node].hosted.iter_mut().flatten() {
-            hosted.log.durable = hosted.log.end().0;
-            hosted.log.checkpoint = hosted.replica.high_watermark().0;
-        }
-        self.trace(|_| format!("node {node} stops"));
-        self.stop(node, false);
-        self.queue.push(self.now + down_ms * 1_000, Event::Restart { node });
-    }
-
-    fn befall(&mut self, number: usize) {
-        let fault = self.plan.faults[number].1.clone();
-        self.stats.faults += 1;
-        self.trace(|_| format!("fault {fault:?}"));
-        let now = self.now;
-        let mut heal = |after_ms: u64| self.queue.push(now + after_ms * 1_000, Event::Heal { number });
-        match fault {
-            Fault::Kill { node, down_ms } => {
-                self.stop(node, false);
-                self.queue.push(now + down_ms * 1_000, Event::Restart { node });
-            }
-            Fault::PowerLoss { node, down_ms } => {
-                if !self.may_lose_power(node) {
-                    return;
-                }
-                self.stop(node, true);
-                self.queue.push(now + down_ms * 1_000, Event::Restart { node });
-            }
-            Fault::Pause { node, for_ms } => {
-                // Not for longer while it is: what waits for its end already would come behind what is sent later.
-                let it = &mut self.nodes[node];
-                if it.paused_until <= now {
-                    it.paused_until = now + for_ms * 1_000;
-                }
-            }
-            Fault::Cut { from, to, for_ms } => {
-                heal(for_ms);
-                self.network.cut(from, to, 1);
-            }
-            Fault::Isolate { node, for_ms } => {
-                heal(for_ms);
-                self.isolate(node, 1);
-            }
-            Fault::Slow { for_ms } => {
-                heal(for_ms);
-                self.network.slow += 1;
-            }
-            Fault::MuteAnswers { for_ms } => {
-                heal(for_ms);
-                self.network.mute_answers += 1;
-            }
-            Fault::Elect => self.elect(),
-            Fault::Shutdown { node, down_ms } => {
-                if self.nodes[node].epoch.is_some() {
-                    self.nodes[node].stopping = Some(down_ms);
-                }
-            }
-            Fault::Reassign { partition, shift, count } => {
-                let nodes = self.nodes.len();
-                let replicas = (0..count).map(|at| BrokerId(((shift + at) % nodes) as i32)).collect();
-                self.operate(Intent::Reassign { partition, replicas });
-            }
-            Fault::MinIsr { to } => self.operate(Intent::MinIsr { to }),
-            Fault::Preferred => self.operate(Intent::Preferred),
-            Fault::DeleteRecords { partition } => {
-                let Some(node) =
-                    (0..self.nodes.len()).find(|it| self.runs(*it) && self.leads(*it, partition))
-                else {
-                    return;
-                };
-                let Some(hosted) = &mut self.nodes[node].hosted[partition] else { return };
-                // Not what a producer may still ask for: a replica that begins later would not know it.
-                let start = Offset((hosted.replica.high_watermark().0 - 200).max(hosted.log.start));
-                hosted.log.move_start(start);
-                hosted.replica.log_start_moved(start);
-            }
-        }
-    }
-
-    fn mend(&mut self, number: usize) {
-        match self.plan.faults[number].1 {
-            Fault::Cut { from, to, .. } => self.network.cut(from, to, -1),
-            Fault::Isolate { node, .. } => self.isolate(node, -1),
-            Fault::Slow { .. } => self.network.slow = self.network.slow.saturating_sub(1),
-            Fault::MuteAnswers { .. } => {
-                self.network.mute_answers = self.network.mute_answers.saturating_sub(1);
-            }
-            _ => {}
-        }
-    }
-
-    fn isolate(&mut self, node: usize, by: i32) {
-        for other in 0..self.nodes.len() {
-            self.network.cut(node, other, by);
-            self.network.cut(other, node, by);
-        }
-    }
-
-    /// An operator asks some broker that runs.
-    fn operate(&mut self, intent: Intent) {
-        let asked = self.random.below(self.nodes.len());
-        if self.runs(asked) && self.nodes[asked].epoch.is_some() {
-            self.propose(asked, intent);
-        }
-    }
-
-    /// Whether a loss of power leaves as many copies as were promised: no other broker lacks what it lost before.
-    fn may_lose_power(&mut self, node: usize) -> bool {
-        let image = self.raft.image().clone();
-        for (number, it) in self.nodes.iter_mut().enumerate().filter(|(_, it)| it.tainted) {
-            let id = BrokerId(number as i32);
-            let in_sync = (0..self.plan.partitions).all(|partition| {
-                let record = image.partition(TOPIC, partition as i32);
-                record.is_none_or(|record| !record.replicas.contains(&id) || record.isr.contains(&id))
-            });
-            let is_known = it.epoch.is_some() && image.broker(id).map(|broker| broker.epoch) == it.epoch;
-            it.tainted = !(in_sync && is_known && it.up);
-        }
-        (0..self.nodes.len()).all(|other| other == node || !self.nodes[other].tainted)
     }
 }

@@ -10,6 +10,7 @@ use milena_partition::{
     Patience, Position, Producers, Replica, Reply,
 };
 use milena_records::{BatchHeader, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TransactionResult};
+use milena_sim::Mode;
 use milena_sim::hunt::{hunt, hunt_in_groups, hunt_in_transactions};
 
 /// Seeds that a mistake may take to be noticed.
@@ -39,7 +40,7 @@ fn the_simulator_notices_mistakes_that_lost_data_elsewhere() {
         Bug::G1,
     ];
     let unnoticed: Vec<Bug> =
-        noticed.into_iter().filter(|bug| hunt(*bug, LIMIT, 100_000).is_none()).collect();
+        noticed.into_iter().filter(|bug| hunt(*bug, Mode::Model, LIMIT, 100_000).is_none()).collect();
     assert_eq!(unnoticed, []);
 }
 
@@ -55,7 +56,7 @@ fn the_simulation_of_transactions_notices_mistakes_that_lost_transactions_elsewh
 #[test]
 fn the_simulation_of_groups_notices_a_commit_that_is_fenced_too_early() {
     std::panic::set_hook(Box::new(|_| {}));
-    let found = hunt_in_groups(Bug::G4, LIMIT).expect("it is noticed");
+    let found = hunt_in_groups(Bug::G4, Mode::Model, LIMIT).expect("it is noticed");
     assert!(found.1.starts_with("G4"), "{found:?}");
 }
 
@@ -63,7 +64,7 @@ fn the_simulation_of_groups_notices_a_commit_that_is_fenced_too_early() {
 fn the_simulation_of_groups_notices_offsets_that_are_acknowledged_told_or_expired_without_right() {
     std::panic::set_hook(Box::new(|_| {}));
     for (bug, row) in [(Bug::G1, "G15"), (Bug::G2, "G2"), (Bug::G6, "G6")] {
-        let found = hunt_in_groups(bug, LIMIT).expect("it is noticed");
+        let found = hunt_in_groups(bug, Mode::Model, LIMIT).expect("it is noticed");
         assert!(found.1.contains(row), "{found:?}");
     }
 }

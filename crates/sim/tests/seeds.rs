@@ -22,7 +22,8 @@ fn nothing_promised_is_broken_whatever_fails() {
 fn the_same_seed_gives_the_same_run() {
     for seed in [3, 14, 15] {
         let plan = Plan::of(seed, 20_000);
-        let (once, again) = (run(&plan, &Options { trace: true }), run(&plan, &Options::default()));
+        let (once, again) =
+            (run(&plan, &Options { trace: true, ..Options::default() }), run(&plan, &Options::default()));
         assert_eq!(once.trace_hash, again.trace_hash, "seed={seed}");
         assert_eq!(once.stats, again.stats, "seed={seed}");
         assert_ne!(once.trace_hash, run(&Plan::of(seed + 100, 20_000), &Options::default()).trace_hash);

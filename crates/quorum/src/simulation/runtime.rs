@@ -1,4 +1,4 @@
-//! Tokio for openraft, with chance that a test can repeat.
+//! Tokio for openraft, with nothing left to chance.
 
 use futures_util::FutureExt;
 use openraft::{AsyncRuntime, OptionalSend, TokioRuntime};
@@ -8,8 +8,6 @@ use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use super::chance::mixed;
-
 type Seeded = DeterministicRng<TokioRuntime>;
 
 thread_local! {
@@ -18,7 +16,7 @@ thread_local! {
 }
 
 /// Makes all that openraft leaves to chance on this thread follow from `seed`.
-pub(super) fn seed(seed: u64) {
+pub fn seed(seed: u64) {
     SEED.set(seed);
 }
 
@@ -35,7 +33,7 @@ impl AsyncRuntime for Runtime {
     type Timeout<R, T: Future<Output = R> + OptionalSend> = <TokioRuntime as AsyncRuntime>::Timeout<R, T>;
     type ThreadLocalRng = <Seeded as AsyncRuntime>::ThreadLocalRng;
     type Mpsc = <TokioRuntime as AsyncRuntime>::Mpsc;
-    type Watch = <TokioRuntime as AsyncRuntime>::Watch;
+    type Watch = super::watch::Ordered;
     type Oneshot = <TokioRuntime as AsyncRuntime>::Oneshot;
     type Mutex<T: OptionalSend + 'static> = <TokioRuntime as AsyncRuntime>::Mutex<T>;
 
@@ -74,7 +72,7 @@ impl AsyncRuntime for Runtime {
     }
 
     fn thread_rng() -> Self::ThreadLocalRng {
-        SEED.set(mixed(SEED.get()));
+        SEED.set(SEED.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
         let dice = Seeded::scope(SEED.get(), async { Seeded::thread_rng() });
         dice.now_or_never().expect("it waits for nothing")
     }

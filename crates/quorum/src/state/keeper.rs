@@ -61,7 +61,7 @@ pub(crate) struct Keeper {
     snapshot_due: watch::Receiver<bool>,
     failure: Arc<Mutex<Option<String>>>,
     /// Works when it is told to, where there is no thread.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     by_hand: Mutex<Option<Worker>>,
 }
 
@@ -99,10 +99,10 @@ impl Keeper {
             current,
             snapshot_due,
             failure,
-            #[cfg(test)]
+            #[cfg(any(test, feature = "simulation"))]
             by_hand: Mutex::default(),
         };
-        #[cfg(test)]
+        #[cfg(any(test, feature = "simulation"))]
         if !worker.setup.disk.has_threads() {
             *keeper.by_hand.lock().unwrap() = Some(Worker { gathers_for: Duration::ZERO, ..worker });
             return Ok(keeper);
@@ -113,7 +113,7 @@ impl Keeper {
     }
 
     /// Does the jobs that are there, where there is no thread.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn pump(&self) {
         let mut by_hand = self.by_hand.lock().unwrap();
         let worked = by_hand.as_mut().map_or(Ok(()), Worker::work_off);
@@ -246,7 +246,7 @@ impl Worker {
         Ok(None)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     fn work_off(&mut self) -> io::Result<()> {
         let mut next = self.received.try_recv().ok();
         while let Some(job) = next {

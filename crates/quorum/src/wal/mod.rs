@@ -71,7 +71,7 @@ pub(crate) struct Wal {
     shared: Arc<Shared>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
     /// Writes when it is told to, where there is no thread.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     by_hand: Mutex<Option<writer::Writer>>,
 }
 
@@ -94,7 +94,7 @@ impl Wal {
             state: Mutex::new(State::new(found)),
             wake: Condvar::new(),
         });
-        #[cfg(test)]
+        #[cfg(any(test, feature = "simulation"))]
         if !shared.disk.has_threads() {
             let by_hand = Mutex::new(Some(writer::Writer::new(shared.clone())));
             return Ok((Wal { shared, writer: Mutex::default(), by_hand }, report));
@@ -103,20 +103,20 @@ impl Wal {
         let wal = Wal {
             shared,
             writer: Mutex::new(Some(writer)),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "simulation"))]
             by_hand: Mutex::default(),
         };
         Ok((wal, report))
     }
 
     /// Whether something waits for the writer.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn has_work(&self) -> bool {
         !self.shared.lock().pending.is_empty()
     }
 
     /// Does the writer's work where it has no thread: makes durable what was submitted.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn pump(&self) {
         let mut writer = self.by_hand.lock().unwrap();
         while self.has_work() {

@@ -10,16 +10,20 @@
 mod member;
 mod office;
 mod oracle;
+mod rest;
+mod second_mode;
 
 use std::collections::BTreeMap;
 
 use milena_group::{Event, Groups, Now, Reply, RequestId, Settings};
 
+use crate::Mode;
 use crate::promise::broken_promise;
 use crate::random::Random;
 use member::Member;
 use office::{Office, Outcomes};
 use oracle::Oracle;
+use second_mode::SecondMode;
 
 /// Steps of a run, enough for every mistake that is known.
 pub const STEPS: usize = 6_000;
@@ -34,8 +38,6 @@ const SESSION_MS: i32 = 6_000;
 const REBALANCE_MS: i32 = 10_000;
 /// Longer than members that live pause between commits, shorter than a run.
 const RETENTION_MS: i64 = 20_000;
-/// Time in which a group must have come to rest once all faults are healed.
-const REST_MS: u64 = 120_000;
 
 /// What a run came to.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -48,19 +50,23 @@ pub struct Outcome {
     pub refused: usize,
     /// Offsets that were read back.
     pub read: usize,
+    /// Hash over every event of the quorum, in the second mode.
+    pub trace_hash: u64,
     /// The promise that was broken.
     pub violation: Option<String>,
 }
 
 /// Runs `steps` under the seed, then heals everything and waits until it has come to rest.
-pub fn run(seed: u64, steps: usize) -> Outcome {
-    let mut world = World::new(seed);
+pub fn run(seed: u64, steps: usize, mode: Mode) -> Outcome {
+    let mut world = World::new(seed, mode);
     let violation = broken_promise(|| {
+        world.begin();
         (0..steps).for_each(|_| world.step());
         world.come_to_rest();
     });
     let Oracle { committed, refused, read, .. } = world.oracle;
-    Outcome { generations: world.oracle.generations(), committed, refused, read, violation }
+    let trace_hash = world.second.as_ref().map_or(0, SecondMode::hash);
+    Outcome { generations: world.oracle.generations(), committed, refused, read, trace_hash, violation }
 }
 
 /// What travels.
@@ -91,10 +97,12 @@ struct World {
     oracle: Oracle,
     /// Whether messages are lost.
     is_rough: bool,
+    /// What takes the log's place in the second mode.
+    second: Option<SecondMode>,
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, mode: Mode) -> Self {
         let mut random = Random::new(seed, 11);
         let settings = Settings {
             initial_rebalance_delay_ms: 500,
@@ -105,15 +113,13 @@ impl World {
             ..Settings::default()
         };
         let now = Now { monotonic_ms: 1_000, unix_ms: 1_000_000 };
-        let groups = Groups::default();
-        let offices = vec![Office::new(1, now, groups.clone(), settings.clone())];
-        let mut world = Self {
+        Self {
             random,
             now,
             settings,
-            groups,
+            groups: Groups::default(),
             index: 0,
-            offices,
+            offices: Vec::new(),
             network: Vec::new(),
             members: Vec::new(),
             asked: BTreeMap::new(),
@@ -122,23 +128,36 @@ impl World {
             next_offset: 0,
             oracle: Oracle::default(),
             is_rough: true,
-        };
-        world.found();
-        (0..MEMBERS).for_each(|_| world.start_member());
-        world
+            second: SecondMode::new(seed, mode),
+        }
+    }
+
+    /// The first coordinator, the group, and its members.
+    fn begin(&mut self) {
+        if self.second.is_some() {
+            self.found_on_nodes();
+        } else {
+            self.offices.push(Office::new(1, 0, self.now, self.groups.clone(), self.settings.clone()));
+            self.found();
+        }
+        (0..MEMBERS).for_each(|_| self.start_member());
     }
 
     /// An offset that no member commits and that never expires: a group without any is forgotten when its members are
     /// gone, and its generations begin anew.
-    fn found(&mut self) {
+    fn foundation(&mut self) -> Event {
         let mut commit = Member::new(usize::MAX, None).commit_of_nobody(&mut self.next_offset);
         for offset in &mut commit.offsets {
             offset.partition = PARTITIONS;
         }
         commit.retention_ms = Some(i64::MAX / 2);
-        let request = self.request(0);
+        Event::CommitOffsets(self.request(0), commit)
+    }
+
+    fn found(&mut self) {
+        let commit = self.foundation();
         let now = self.now;
-        self.leader().step(now, Event::CommitOffsets(request, commit));
+        self.leader().step(now, commit);
         let entry = self.leader().proposed.pop_front().expect("nobody else is there");
         let answer = self.apply(&entry.command);
         let groups = self.groups.clone();
@@ -154,6 +173,7 @@ impl World {
                 let member = self.some_member();
                 self.go_on(member);
             }
+            640..850 if self.second.is_some() => self.pass(1),
             640..850 => self.commit(),
             850..870 => {
                 let member = self.some_member();
@@ -164,12 +184,17 @@ impl World {
             888..900 => {
                 // A quorum did not answer in time; the entry may still be committed.
                 let now = self.now;
-                let outcomes = self.leader().time_out(now);
-                self.take(outcomes, true);
+                if let Some(newest) = self.offices.last_mut() {
+                    let outcomes = newest.time_out(now);
+                    self.take(outcomes, true);
+                }
             }
+            900..915 if self.second.is_some() => self.befall(),
             900..915 => self.fail_over(),
+            915..935 if self.second.is_some() => self.pass(1),
             915..935 => self.depose(),
             935..945 => self.commit_as_administrator(),
+            945..955 if self.second.is_some() => self.read_on_nodes(),
             945..955 => self.read(),
             _ => {
                 // Now and then longer than a session lasts without a sign of life.
@@ -186,6 +211,9 @@ impl World {
 
     /// Lets time pass for everybody.
     fn pass(&mut self, ms: u64) {
+        if self.second.is_some() {
+            return self.pass_on_nodes(ms);
+        }
         self.now.monotonic_ms += ms;
         self.now.unix_ms += ms as i64;
         for at in 0..self.offices.len() {
@@ -228,7 +256,7 @@ impl World {
             self.apply(&entry.command);
         }
         let term = self.leader().term + 1;
-        let new = Office::new(term, self.now, self.groups.clone(), self.settings.clone());
+        let new = Office::new(term, 0, self.now, self.groups.clone(), self.settings.clone());
         self.offices.push(new);
         if self.offices.len() > 3 {
             self.depose();
@@ -247,6 +275,9 @@ impl World {
     /// Sends what a coordinator answers, one that `leads` or one that was deposed.
     fn take(&mut self, outcomes: Outcomes, leads: bool) {
         for (request, reply) in outcomes {
+            if self.is_for_nobody(request) {
+                continue;
+            }
             self.oracle.answered(request, &reply, leads);
             self.send(Message::Answered { request, reply });
         }
@@ -273,10 +304,13 @@ impl World {
         match message {
             Message::Asked { term, event } => {
                 let now = self.now;
-                let Some(office) = self.offices.iter_mut().find(|it| it.term == term) else { return };
-                let outcomes = office.step(now, event);
-                let leads = term == self.leader().term;
-                self.take(outcomes, leads);
+                let Some(at) = self.offices.iter().position(|it| it.term == term && self.runs(it.node))
+                else {
+                    return;
+                };
+                let outcomes = self.offices[at].step(now, event);
+                self.take(outcomes, at + 1 == self.offices.len());
+                self.submit();
             }
             Message::Answered { request, reply } => {
                 let member = self.asked[&request];
@@ -294,6 +328,9 @@ impl World {
 
     /// Asks the coordinator that a client has found: a deposed one now and then.
     fn ask(&mut self, event: Event) {
+        if self.offices.is_empty() {
+            return;
+        }
         let is_stale = self.is_rough && self.random.below(6) == 0;
         let at = if is_stale { self.random.below(self.offices.len()) } else { self.offices.len() - 1 };
         let term = self.offices[at].term;
@@ -369,46 +406,5 @@ impl World {
         if let Some(found) = self.offices[at].read(partition, is_confirmed) {
             self.oracle.read(partition, found, &self.groups);
         }
-    }
-
-    /// Nothing fails any more: the group must come to one generation, in which every partition has an owner that can
-    /// commit.
-    fn come_to_rest(&mut self) {
-        self.is_rough = false;
-        while self.offices.len() > 1 {
-            self.depose();
-        }
-        self.members.iter_mut().for_each(Member::lose_patience);
-        let deadline = self.now.monotonic_ms + REST_MS;
-        let mut acked = self.oracle.committed;
-        while self.now.monotonic_ms < deadline {
-            self.pass(20);
-            for at in 0..self.members.len() {
-                if !self.members[at].is_dead {
-                    self.go_on(at);
-                }
-            }
-            while !self.network.is_empty() || !self.leader().proposed.is_empty() {
-                self.deliver();
-                self.commit();
-            }
-            // A while after the last of them has joined, all of them commit.
-            if !self.is_at_rest() {
-                acked = self.oracle.committed;
-            } else if self.oracle.committed > acked + 10 * MEMBERS {
-                return;
-            }
-        }
-        let stands: Vec<_> =
-            self.members.iter().filter(|it| !it.is_dead).map(|it| (it.generation, &it.owned)).collect();
-        panic!("the group has not come to rest: {stands:?}");
-    }
-
-    fn is_at_rest(&self) -> bool {
-        let alive: Vec<_> = self.members.iter().filter(|it| !it.is_dead).collect();
-        let mut owned: Vec<i32> = alive.iter().flat_map(|it| it.owned.iter().flatten()).copied().collect();
-        owned.sort_unstable();
-        alive.iter().all(|it| it.owned.is_some() && it.generation == alive[0].generation)
-            && owned == (0..PARTITIONS).collect::<Vec<_>>()
     }
 }

@@ -19,21 +19,25 @@ pub(super) struct Proposed {
     pub(super) command: Command,
     /// The coordinator was told that nobody knows.
     is_given_up: bool,
+    /// What it is known by on its way through the quorum, in the second mode.
+    pub(super) ticket: Option<u64>,
 }
 
 /// A broker that coordinates, or believes to.
 pub(super) struct Office {
     pub(super) term: u64,
+    /// Where it is, in the second mode.
+    pub(super) node: usize,
     coordinator: Coordinator,
     /// What it has applied.
-    groups: Groups,
+    pub(super) groups: Groups,
     pub(super) proposed: VecDeque<Proposed>,
 }
 
 impl Office {
-    pub(super) fn new(term: u64, now: Now, groups: Groups, settings: Settings) -> Self {
+    pub(super) fn new(term: u64, node: usize, now: Now, groups: Groups, settings: Settings) -> Self {
         let coordinator = Coordinator::new(term, now, &groups, settings);
-        Self { term, coordinator, groups, proposed: VecDeque::new() }
+        Self { term, node, coordinator, groups, proposed: VecDeque::new() }
     }
 
     pub(super) fn is_due(&self, now: Now) -> bool {
@@ -50,7 +54,7 @@ impl Office {
                 Effect::Propose(id, command) => {
                     // What was written is what is read.
                     let command = Command::decode(&command.encode()[..]).expect("own bytes decode");
-                    self.proposed.push_back(Proposed { id, command, is_given_up: false });
+                    self.proposed.push_back(Proposed { id, command, is_given_up: false, ticket: None });
                 }
             }
         }
@@ -90,6 +94,14 @@ impl Office {
         match answer {
             Answer::Commits(_) => self.committed(now, groups, &entry, answer),
             _ => Vec::new(),
+        }
+    }
+
+    /// An entry is not committed, or nobody knows.
+    pub(super) fn failed(&mut self, now: Now, entry: &Proposed, failure: Failure) -> Outcomes {
+        match entry.is_given_up {
+            true => Vec::new(),
+            false => self.step(now, Event::ProposalFailed { proposal: entry.id, failure }),
         }
     }
 

@@ -1,0 +1,88 @@
+//! `milena-sim --seeds N`: runs seeds, prints what they were, and for one that fails how to see it again.
+
+mod arguments;
+#[cfg(feature = "bugs")]
+mod bugs;
+mod runs;
+
+use std::process::ExitCode;
+
+use milena_sim::{Mode, Options, Plan, run, shrink};
+
+use arguments::{Arguments, USAGE, arguments};
+
+fn main() -> ExitCode {
+    let Some(arguments) = arguments() else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    std::panic::set_hook(Box::new(|_| {}));
+    #[cfg(feature = "bugs")]
+    if let Some(only) = &arguments.bugs {
+        return bugs::hunt_bugs(only, &arguments);
+    }
+    if arguments.transactions {
+        return runs::of_transactions(&arguments);
+    }
+    if arguments.groups {
+        return runs::of_groups(&arguments);
+    }
+    #[cfg(feature = "openraft")]
+    if arguments.quorum {
+        return runs::of_quorum(&arguments);
+    }
+    match arguments.seed {
+        Some(seed) => one(seed, &arguments),
+        None => runs::of_partitions(&arguments),
+    }
+}
+
+/// Runs one seed, twice, as the second run must be the first again.
+fn one(seed: u64, arguments: &Arguments) -> ExitCode {
+    let plan = Plan::of(seed, arguments.events);
+    let options = Options { trace: arguments.trace, mode: arguments.mode };
+    let report = run(&plan, &options);
+    report.trace.iter().for_each(|line| println!("{line}"));
+    let again = run(&plan, &Options { trace: false, ..options });
+    println!("{:?}", report.stats);
+    println!("simulated {:.1} s, trace {:016x}", report.simulated_us as f64 / 1e6, report.trace_hash);
+    if again.trace_hash != report.trace_hash {
+        println!("the second run was another one: {:016x}", again.trace_hash);
+        return ExitCode::FAILURE;
+    }
+    match report.violation {
+        None => ExitCode::SUCCESS,
+        Some(_) => {
+            explain(&plan, arguments.mode);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints the faults that matter and how to run them again.
+fn explain(plan: &Plan, mode: Mode) {
+    let small = shrink(plan, mode, 60);
+    let report = run(&small, &Options { trace: true, mode });
+    let Some(violation) = report.violation else { return };
+    println!("seed={} at {:.6} s: {}", plan.seed, violation.at_us as f64 / 1e6, violation.what);
+    println!("commit {}", option_env!("GIT_HASH").map_or_else(git_hash, str::to_owned));
+    println!("faults that matter, of {}:", plan.faults.len());
+    small.faults.iter().for_each(|(at, fault)| println!("  {:>10.3} s {fault:?}", *at as f64 / 1e6));
+    println!("its last lines:");
+    let skip = report.trace.len().saturating_sub(40);
+    report.trace.iter().skip(skip).for_each(|line| println!("  {line}"));
+    let (feature, switch) = match mode {
+        Mode::Model => ("", ""),
+        #[cfg(feature = "openraft")]
+        Mode::Openraft => (" --features openraft", "--openraft "),
+    };
+    let (seed, events) = (plan.seed, plan.events);
+    println!(
+        "again: cargo run --profile sim -p milena-sim{feature} -- {switch}--seed {seed} --events {events}"
+    );
+}
+
+fn git_hash() -> String {
+    let output = std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
+    output.map_or_else(|_| "unknown".into(), |it| String::from_utf8_lossy(&it.stdout).trim().to_owned())
+}

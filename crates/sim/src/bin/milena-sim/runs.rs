@@ -1,0 +1,146 @@
+//! Many seeds, on all cores.
+
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use milena_sim::report::Stats;
+use milena_sim::{Options, Plan, groups, run, transactions};
+
+use crate::arguments::Arguments;
+use crate::explain;
+
+/// Runs each seed and adds what it came to, in the order in which they end. Answers how many seconds it took.
+fn each<T>(arguments: &Arguments, run: impl Fn(u64) -> T + Sync, add: impl FnMut(u64, T) + Send) -> f64 {
+    let chosen = arguments.chosen();
+    let (next, last, add) = (AtomicU64::new(*chosen.start()), *chosen.end(), Mutex::new(add));
+    let began = Instant::now();
+    std::thread::scope(|threads| {
+        for _ in 0..arguments.jobs.max(1) {
+            threads.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > last {
+                        return;
+                    }
+                    let outcome = run(seed);
+                    add.lock().expect("no panic while adding")(seed, outcome);
+                }
+            });
+        }
+    });
+    began.elapsed().as_secs_f64()
+}
+
+fn exit(failed: u64) -> ExitCode {
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Says what a seed has broken, if it has.
+fn count_failed(failed: &mut u64, seed: u64, violation: Option<&String>) {
+    if let Some(violation) = violation {
+        *failed += 1;
+        println!("seed={seed}: {violation}");
+    }
+}
+
+/// Runs seeds of the simulation of partitions and metadata.
+pub(crate) fn of_partitions(arguments: &Arguments) -> ExitCode {
+    let (mut stats, mut simulated_us, mut failed) = (Stats::default(), 0u64, Vec::new());
+    let options = Options { mode: arguments.mode, trace: false };
+    let seconds = each(
+        arguments,
+        |seed| run(&Plan::of(seed, arguments.events), &options),
+        |seed, report| {
+            stats.add(&report.stats);
+            simulated_us += report.simulated_us;
+            if report.violation.is_some() {
+                failed.push(seed);
+            }
+        },
+    );
+    println!(
+        "{} seeds, {} events, {:.2} simulated hours, {} faults, {} elections, {} records acknowledged, {} failed",
+        arguments.seeds,
+        stats.events,
+        simulated_us as f64 / 3.6e9,
+        stats.faults,
+        stats.elections,
+        stats.acked,
+        failed.len()
+    );
+    if stats.terms > 0 {
+        println!("{} terms of the quorum had a leader", stats.terms);
+    }
+    println!(
+        "{seconds:.1} s, {:.2} million events/s, {:.0} times as fast as time",
+        stats.events as f64 / seconds / 1e6,
+        simulated_us as f64 / 1e6 / seconds
+    );
+    failed.sort_unstable();
+    if let Some(first) = failed.first() {
+        println!("failed seeds: {failed:?}");
+        explain(&Plan::of(*first, arguments.events), arguments.mode);
+    }
+    exit(failed.len() as u64)
+}
+
+/// Runs seeds of the simulation of transactions.
+pub(crate) fn of_transactions(arguments: &Arguments) -> ExitCode {
+    let (mut committed, mut aborted, mut failed) = (0, 0, 0);
+    let seconds = each(
+        arguments,
+        |seed| transactions::run(seed, transactions::STEPS),
+        |seed, outcome| {
+            committed += outcome.committed;
+            aborted += outcome.aborted;
+            count_failed(&mut failed, seed, outcome.violation.as_ref());
+        },
+    );
+    println!(
+        "{committed} parts of transactions committed, {aborted} aborted, {failed} seeds failed, {seconds:.1} s"
+    );
+    exit(failed)
+}
+
+/// Runs seeds of the simulation of groups.
+pub(crate) fn of_groups(arguments: &Arguments) -> ExitCode {
+    let (mut generations, mut committed, mut refused, mut failed) = (0, 0, 0, 0);
+    let seconds = each(
+        arguments,
+        |seed| groups::run(seed, groups::STEPS, arguments.mode),
+        |seed, outcome| {
+            generations += outcome.generations;
+            committed += outcome.committed;
+            refused += outcome.refused;
+            count_failed(&mut failed, seed, outcome.violation.as_ref());
+        },
+    );
+    println!(
+        "{generations} generations, {committed} offsets committed, {refused} refused, {failed} seeds failed, \
+         {seconds:.1} s"
+    );
+    exit(failed)
+}
+
+/// Runs seeds of the quorum alone.
+#[cfg(feature = "openraft")]
+pub(crate) fn of_quorum(arguments: &Arguments) -> ExitCode {
+    let (mut faults, mut terms, mut answered, mut failed) = (0, 0, 0, 0);
+    let seconds = each(
+        arguments,
+        |seed| milena_sim::quorum::run(seed, arguments.trace),
+        |seed, outline| {
+            faults += outline.faults;
+            terms += outline.terms;
+            answered += outline.answered;
+            outline.trace.iter().for_each(|line| println!("{line}"));
+            count_failed(&mut failed, seed, outline.violation.as_ref());
+        },
+    );
+    println!(
+        "{faults} faults, {terms} terms, {answered} commands answered, {failed} seeds failed, {seconds:.1} s"
+    );
+    exit(failed)
+}
