@@ -4,11 +4,12 @@ use crate::machine::{Changes, StateMachine};
 use crate::message::LogId;
 use crate::sim_disk::{Fault, SimDisk};
 use crate::state::StateStore;
-use crate::wal::Wal;
+use crate::wal::{Position, Wal};
 use crate::{GroupId, Node, NodeConfig, NodeId, ProposeError};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Remembers the commands.
 #[derive(Clone, Default)]
@@ -127,7 +128,7 @@ async fn idle_group_stops_when_its_applied_state_cannot_be_stored() {
     let last = group.propose(Bytes::from_static(b"the last for a long time")).await;
     // Should the group stop at once, nobody may be told that it was applied.
     assert!(matches!(last, Ok(_) | Err(ProposeError::Stopped { .. })), "{last:?}");
-    let stopped = tokio::time::timeout(std::time::Duration::from_secs(20), group.stopped()).await;
+    let stopped = tokio::time::timeout(Duration::from_secs(20), group.stopped()).await;
     let reason = stopped.expect("it goes on with a state that is not kept");
     assert!(reason.contains("applied state of") && reason.contains("the device has failed"), "{reason}");
     assert!(disk.tripped());
@@ -166,6 +167,41 @@ async fn log_that_ends_otherwise_than_the_applied_state_is_cut() {
         let next = group.propose(Bytes::from_static(b"the next word")).await.unwrap();
         assert!(next.index > index, "{behind}: {next:?}");
         assert_eq!(found.0.lock().unwrap().len(), 6, "{behind}");
+        node.shutdown().await;
+    }
+}
+
+/// The same, where the log only ends before the state does: the entries between are in no log, so whoever lacks them must
+/// find them in a snapshot, however old the last one is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn state_that_is_ahead_of_its_log_is_in_a_snapshot() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk: Arc<SimDisk> = Arc::default();
+    let node = Node::open_on(disk.clone(), config(dir.path())).await.unwrap();
+    let group = node.start(GroupId::CLUSTER, Words::default()).await.unwrap();
+    for n in 0..6 {
+        group.propose(Bytes::from(format!("word {n}"))).await.unwrap();
+        if n == 2 {
+            group.trigger_snapshot().await.unwrap();
+            while group.status().snapshot_index.is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+    let index = group.applied_index();
+    node.shutdown().await;
+
+    let (wal, _) = Wal::open(disk.clone(), &dir.path().join("raft"), 4096).unwrap();
+    let last = wal.positions(GroupId::CLUSTER.0).last.unwrap();
+    wal.truncate_after(GroupId::CLUSTER.0, Some(Position { index: index - 2, ..last })).unwrap();
+    wal.close();
+
+    for start in 0..2 {
+        let node = Node::open_on(disk.clone(), config(dir.path())).await.unwrap();
+        let group = node.start(GroupId::CLUSTER, Words::default()).await.unwrap();
+        let status = group.status();
+        assert!(status.purged_index.unwrap() >= index, "{start}: {status:?}");
+        assert!(status.snapshot_index >= status.purged_index, "{start}: {status:?}");
         node.shutdown().await;
     }
 }

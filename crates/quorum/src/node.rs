@@ -156,6 +156,7 @@ impl NodeInner {
         let failed = |reason: String| OpenError::Group { group: group.name(), reason };
         let loaded = self.load(group)?;
         let Loaded { tree, applied, snapshot } = loaded;
+        let in_snapshot = snapshot.as_ref().and_then(|snapshot| snapshot.meta.last_log_id);
         let (last, membership) = position_of(&applied).map_err(|error| failed(error.to_string()))?;
         let pairs = tree.pairs().map_err(|error| failed(error.to_string()))?;
         let restored =
@@ -178,6 +179,9 @@ impl NodeInner {
         let keeper = Arc::new(keeper.map_err(|error| failed(error.to_string()))?);
         #[cfg(any(test, feature = "simulation"))]
         self.keepers.lock().unwrap().push(keeper.clone());
+        self.keep_a_snapshot(group, &keeper, last, in_snapshot)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
         let (told, applied) = watch::channel(None);
         let applier = Applier::new(machine, keeper.clone(), last, membership, told);
         let candidacy = Candidacy::new();
@@ -270,6 +274,28 @@ impl NodeInner {
         let kept = self.wal.read(group.0, below, have.index(), usize::MAX)?;
         let kept = kept.first().map(|entry| Position { term: entry.term, index: entry.index });
         self.wal.truncate_after(group.0, kept.or(log.purged))
+    }
+
+    /// Writes a snapshot where the state is all that there is of some entries: they were applied before they were on this
+    /// disk, and then the process was killed, see [`Self::cut_overtaken`].
+    ///
+    /// openraft then purges the whole log, and takes the older snapshot that it finds for one that reaches as far. A
+    /// follower that lacks those entries would be sent it again and again; and what sled has not flushed, a loss of power
+    /// would take together with the log.
+    async fn keep_a_snapshot(
+        &self,
+        group: GroupId,
+        keeper: &Keeper,
+        applied: Option<LogId>,
+        in_snapshot: Option<LogId>,
+    ) -> std::io::Result<()> {
+        let log = self.wal.positions(group.0);
+        let is_ahead = applied > log.last.map(log_id_of);
+        let is_purged = log.purged.map(log_id_of) > in_snapshot;
+        if applied > in_snapshot && (is_ahead || is_purged) {
+            keeper.snapshot()?.await.map_err(std::io::Error::other)??;
+        }
+        Ok(())
     }
 
     /// Deletes snapshots that a crash left half written or half received.
