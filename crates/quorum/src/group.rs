@@ -231,8 +231,11 @@ impl GroupHandle {
     }
 
     /// Hands the leadership to `to`, if it is up to date. Watch [`GroupHandle::leader`] for the
-    /// outcome.
+    /// outcome: until somebody else leads, nothing is taken in here any more. So it is refused for who cannot be elected.
     pub async fn transfer_leadership(&self, to: NodeId) -> Result<(), ChangeError> {
+        if to == self.inner.node || !self.status().voters.contains(&to) {
+            return Err(ChangeError::Refused(format!("node {to} is no other voter of {}", self.inner.group)));
+        }
         let stopped = |fatal| ChangeError::Stopped { reason: self.why(&fatal) };
         self.inner.raft.trigger().transfer_leader(to).await.map_err(stopped)
     }

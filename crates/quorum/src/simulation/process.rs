@@ -5,7 +5,7 @@ use crate::sim_disk::SimDisk;
 use crate::{GroupHandle, GroupId, Node, NodeConfig, NodeId, StateMachine};
 use std::future::Future;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
@@ -17,8 +17,8 @@ const TURNS: usize = 6;
 pub struct Place<'a> {
     /// Its number.
     pub node: usize,
-    /// How many there are; all of them vote.
-    pub nodes: usize,
+    /// So many form the group, those with the lowest numbers; others wait until they are added.
+    pub founders: usize,
     /// The group that runs.
     pub group: GroupId,
     /// Made by [`SimDisk::without_threads`].
@@ -36,6 +36,8 @@ pub struct Process {
     node: Node,
     group: GroupHandle,
     wire: Wire,
+    /// Why the group has stopped, if it has.
+    end: Arc<Mutex<Option<String>>>,
     /// How far its clock is, in microseconds.
     clock_us: u64,
 }
@@ -46,8 +48,9 @@ impl Process {
     /// # Errors
     /// What it finds cannot be read, or Raft refuses it: in words.
     pub fn start(place: &Place<'_>, machine: impl StateMachine) -> Result<Process, String> {
+        let founders = if place.node < place.founders { place.founders } else { 0 };
         let config = NodeConfig {
-            initial_voters: (0..place.nodes).map(|id| NodeId(id as u64)).collect(),
+            initial_voters: (0..founders).map(|id| NodeId(id as u64)).collect(),
             network: Some(place.wire.port(place.node)),
             segment_bytes: 16 << 10,
             // Few, as threads read them: whoever has applied more than its log holds begins with one.
@@ -65,12 +68,23 @@ impl Process {
         finish(&runtime, &node, &started);
         let started = runtime.block_on(&mut started).map_err(|panic| panic.to_string())?;
         let group = started.map_err(|error| format!("cannot start: {error}"))?;
-        Ok(Process { runtime, node, group, wire: place.wire.clone(), clock_us: 0 })
+        let end = Arc::<Mutex<Option<String>>>::default();
+        let (stopping, told) = (group.clone(), end.clone());
+        runtime.spawn(async move {
+            let reason = stopping.stopped().await;
+            *told.lock().unwrap() = Some(reason);
+        });
+        Ok(Process { runtime, node, group, wire: place.wire.clone(), end, clock_us: 0 })
     }
 
     /// Its group.
     pub fn group(&self) -> &GroupHandle {
         &self.group
+    }
+
+    /// Why its group has stopped by itself, be it that something panicked.
+    pub fn end(&self) -> Option<String> {
+        self.end.lock().unwrap().clone()
     }
 
     /// Lets its clock go on to `clock_us`, in microseconds since the start, and does what can be done then.

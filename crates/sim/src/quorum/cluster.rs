@@ -80,6 +80,7 @@ pub(crate) struct Cluster {
     random: Random,
     queue: Queue<Event>,
     group: GroupId,
+    founders: usize,
     machines: Machines,
     wire: Wire,
     nodes: Vec<Node>,
@@ -101,8 +102,15 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Nodes whose clocks run at these millionths of the true speed; none of them has started yet.
-    pub(crate) fn new(seed: u64, rates_ppm: &[u64], group: GroupId, machines: Machines) -> Self {
+    /// Nodes whose clocks run at these millionths of the true speed; none of them has started yet. The first `founders`
+    /// of them vote at first.
+    pub(crate) fn new(
+        seed: u64,
+        rates_ppm: &[u64],
+        founders: usize,
+        group: GroupId,
+        machines: Machines,
+    ) -> Self {
         simulation::seed(seed);
         let dir = TempDir::new().expect("a directory for sled");
         let nodes = rates_ppm.iter().enumerate().map(|(node, rate_ppm)| {
@@ -127,6 +135,7 @@ impl Cluster {
             random: Random::new(seed, 21),
             queue: Queue::default(),
             group,
+            founders,
             machines,
             wire: Wire::default(),
             nodes: nodes.collect(),
@@ -309,7 +318,7 @@ impl Cluster {
         }
         let Some(process) = &self.nodes[node].process else { return Ok(()) };
         let group = process.group();
-        if let Some(reason) = group.stop_reason() {
+        if let Some(reason) = process.end() {
             return Err(format!("node {node} has stopped: {reason}"));
         }
         let stands = (group.applied_index(), *group.leader().borrow());

@@ -103,6 +103,7 @@ impl StateMachine for Machine {
 /// What happens to the cluster.
 enum Event {
     Ask,
+    Members,
     Fault,
     Restart(usize),
     Heal(usize, usize),
@@ -121,6 +122,8 @@ struct World {
     blocks: BTreeSet<i64>,
     faults: u64,
     is_healing: bool,
+    /// Voters come and go.
+    members_change: bool,
 }
 
 impl World {
@@ -137,7 +140,8 @@ impl World {
             Box::new(machine) as Box<dyn StateMachine>
         });
         Self {
-            cluster: Cluster::new(seed, &rates, GroupId::CLUSTER, machines),
+            cluster: Cluster::new(seed, &rates, 3, GroupId::CLUSTER, machines),
+            members_change: random.per_mille(500),
             random,
             queue: Queue::default(),
             views,
@@ -153,6 +157,7 @@ impl World {
         (0..self.cluster.len()).for_each(|node| self.cluster.start(node));
         self.push(2_000_000, Event::Fault);
         self.push(500_000, Event::Ask);
+        self.push(700_000, Event::Members);
         while self.cluster.now() < FAULTS_US {
             self.step()?;
         }
@@ -161,7 +166,8 @@ impl World {
         let mut target = None;
         while !target.is_some_and(|target| self.have_applied(target)) {
             if self.cluster.now() > healed + RECOVERY_US {
-                return Err(format!("no agreement {} s after the last fault", RECOVERY_US / 1_000_000));
+                let (seconds, stands) = (RECOVERY_US / 1_000_000, self.cluster.stands());
+                return Err(format!("no agreement {seconds} s after the last fault: {stands}"));
             }
             self.step()?;
             let answered = self.cluster.oracle().answered();
@@ -209,6 +215,7 @@ impl World {
     fn befall(&mut self, event: Event) {
         match event {
             Event::Ask => self.ask(),
+            Event::Members => self.change_members(),
             Event::Fault if !self.is_healing => self.fault(),
             Event::Fault => {}
             Event::Restart(node) => self.cluster.start(node),
@@ -236,6 +243,33 @@ impl World {
         let records = vec![Record::ProducerIdsAllocated { next: first + BLOCK }];
         self.asked.insert(self.next_ticket, first);
         self.cluster.propose(node, self.next_ticket, Command { decided_at, records }.encode());
+    }
+
+    /// An operator asks the leader for other voters, or for another leader. In the end, and where members do not change,
+    /// for all of them.
+    fn change_members(&mut self) {
+        let pace = if self.is_healing { 500_000 } else { self.random.range(100_000, 3_000_000) };
+        self.push(pace, Event::Members);
+        let nodes = self.cluster.len();
+        let Some(leader) = (0..nodes).find(|node| self.cluster.leader(*node).is_self) else { return };
+        let everybody: BTreeSet<usize> = (0..nodes).collect();
+        if self.is_healing || !self.members_change {
+            if self.cluster.voters(leader) != everybody {
+                self.cluster.change_voters(leader, &everybody, true);
+            }
+            return;
+        }
+        if self.random.per_mille(200) {
+            let heir = self.random.below(nodes);
+            return self.cluster.transfer(leader, heir);
+        }
+        let share = self.random.range(300, 1_000);
+        let mut voters: BTreeSet<usize> =
+            everybody.into_iter().filter(|_| self.random.per_mille(share)).collect();
+        voters.insert(leader);
+        let others_stay = self.random.per_mille(500);
+        self.cluster.note(|| format!("node {leader} is asked for the voters {voters:?}"));
+        self.cluster.change_voters(leader, &voters, others_stay);
     }
 
     fn fault(&mut self) {

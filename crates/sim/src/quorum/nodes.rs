@@ -111,7 +111,8 @@ where
             Box::new(Machine { node, replica: R::default(), is_restored: true, notes })
                 as Box<dyn StateMachine>
         });
-        Self { cluster: Cluster::new(seed, rates_ppm, R::GROUP, machines), notes, answers: BTreeMap::new() }
+        let cluster = Cluster::new(seed, rates_ppm, rates_ppm.len(), R::GROUP, machines);
+        Self { cluster, notes, answers: BTreeMap::new() }
     }
 }
 

@@ -16,7 +16,10 @@ fn main() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    std::panic::set_hook(Box::new(|_| {}));
+    // Broken promises are panics, and are told otherwise.
+    if std::env::var_os("RUST_BACKTRACE").is_none() {
+        std::panic::set_hook(Box::new(|_| {}));
+    }
     #[cfg(feature = "bugs")]
     if let Some(only) = &arguments.bugs {
         return bugs::hunt_bugs(only, &arguments);

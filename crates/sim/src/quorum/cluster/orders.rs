@@ -1,5 +1,7 @@
 //! What befalls nodes, and what they are asked.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use milena_quorum::simulation::{Place, Process};
 use milena_quorum::{LeaderInfo, NodeId};
@@ -13,10 +15,11 @@ impl Cluster {
         if self.nodes[node].process.is_some() {
             return;
         }
-        let nodes = self.nodes.len();
+        let founders = self.founders;
         let machine = Told { node, machine: (self.machines)(node), applied: self.applied.clone() };
         let it = &mut self.nodes[node];
-        let place = Place { node, nodes, group: self.group, disk: &it.disk, dir: &it.dir, wire: &self.wire };
+        let place =
+            Place { node, founders, group: self.group, disk: &it.disk, dir: &it.dir, wire: &self.wire };
         match Process::start(&place, machine) {
             Ok(process) => it.process = Some(process),
             Err(reason) => return self.violated(Err(format!("node {node} {reason}"))),
@@ -136,6 +139,64 @@ impl Cluster {
             let outcome = group.propose(command.clone()).await;
             let proposed = Finished::Proposed { ticket, before, command, outcome };
             finished.lock().expect("nobody panics with it").push(proposed);
+        });
+        self.turn(node);
+    }
+
+    /// Asks a node to make these the voters, as the leader of a cluster does that is told to: those who are new listen
+    /// first. Who does not vote any more goes on to listen, if `others_stay`.
+    pub(crate) fn change_voters(&mut self, node: usize, voters: &BTreeSet<usize>, others_stay: bool) {
+        let Some(process) = self.nodes[node].process.as_ref().filter(|_| self.runs(node)) else { return };
+        let (group, voters) = (process.group().clone(), voters.iter().map(|id| NodeId(*id as u64)));
+        let voters: BTreeSet<NodeId> = voters.collect();
+        process.spawn(async move {
+            let status = group.status();
+            for new in &voters {
+                let is_member = status.voters.contains(new) || status.learners.contains(new);
+                if !is_member && group.add_learner(*new).await.is_err() {
+                    return;
+                }
+            }
+            // Whoever asks looks at what has become of it.
+            let _ = match others_stay {
+                true => group.keep_voters(voters).await,
+                false => group.change_voters(voters).await,
+            };
+        });
+        self.turn(node);
+    }
+
+    /// The voters, as far as a node knows.
+    pub(crate) fn voters(&self, node: usize) -> BTreeSet<usize> {
+        let status = self.nodes[node].process.as_ref().map(|process| process.group().status());
+        status.map_or_else(BTreeSet::new, |it| it.voters.iter().map(|id| id.0 as usize).collect())
+    }
+
+    /// Where the nodes stand, in words.
+    pub(crate) fn stands(&self) -> String {
+        let stands = self.nodes.iter().filter_map(|it| it.process.as_ref()).map(|process| {
+            let status = process.group().status();
+            let numbers = |ids: &BTreeSet<NodeId>| ids.iter().map(|id| id.0).collect::<Vec<_>>();
+            format!(
+                "node {} follows {:?} in term {}, voters {:?}, learners {:?}, log to {:?}, committed {:?}",
+                process.group().node_id().0,
+                status.leader.map(|id| id.0),
+                status.term,
+                numbers(&status.voters),
+                numbers(&status.learners),
+                status.last_index.unwrap_or(0),
+                status.committed_index.unwrap_or(0),
+            )
+        });
+        stands.collect::<Vec<_>>().join("; ")
+    }
+
+    /// Asks a node to hand its leadership over.
+    pub(crate) fn transfer(&mut self, node: usize, to: usize) {
+        let Some(process) = self.nodes[node].process.as_ref().filter(|_| self.runs(node)) else { return };
+        let group = process.group().clone();
+        process.spawn(async move {
+            let _ = group.transfer_leadership(NodeId(to as u64)).await;
         });
         self.turn(node);
     }
