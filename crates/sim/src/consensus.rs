@@ -49,7 +49,7 @@ pub(crate) trait Consensus<S, A> {
     fn runs(&self, node: usize) -> bool;
     /// Whether packets go this way.
     fn connect(&mut self, from: usize, to: usize, reaches: bool);
-    /// Whether many packets are late and disks slow.
+    /// Whether many packets are late.
     fn be_rough(&mut self, is_rough: bool);
     /// Everybody believes that its leader is dead, and that `successor` should follow it.
     fn accuse(&mut self, successor: usize);
