@@ -4,7 +4,7 @@ use milena_bugs::{Bug, with};
 
 use crate::groups;
 use crate::transactions::{self, STEPS};
-use crate::{Mode, Options, Plan, Violation, run};
+use crate::{Incidents, Mode, Options, Plan, Violation, run};
 
 /// How a mistake came to light.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub fn hunt_in_transactions(bug: Bug, limit: u64) -> Option<(u64, String)> {
 #[cfg(feature = "openraft")]
 pub fn hunt_in_quorum(bug: Bug, limit: u64) -> Option<(u64, String)> {
     (1..=limit).find_map(|seed| {
-        let outline = with(Some(bug), || crate::quorum::run(seed, false));
+        let outline = with(Some(bug), || crate::quorum::run(seed, false, Incidents::default()));
         outline.violation.map(|what| (seed, what))
     })
 }
@@ -44,7 +44,7 @@ pub fn hunt_in_quorum(bug: Bug, limit: u64) -> Option<(u64, String)> {
 /// As [`hunt`], in the simulation of groups.
 pub fn hunt_in_groups(bug: Bug, mode: Mode, limit: u64) -> Option<(u64, String)> {
     (1..=limit).find_map(|seed| {
-        let outcome = with(Some(bug), || groups::run(seed, groups::STEPS, mode));
+        let outcome = with(Some(bug), || groups::run(seed, groups::STEPS, mode, Incidents::default()));
         outcome.violation.map(|what| (seed, what))
     })
 }

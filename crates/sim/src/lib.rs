@@ -23,6 +23,7 @@ mod follower;
 pub mod groups;
 #[cfg(feature = "bugs")]
 pub mod hunt;
+mod incidents;
 mod leader;
 mod message;
 mod network;
@@ -41,8 +42,9 @@ mod shrink;
 pub mod transactions;
 mod world;
 
+pub use incidents::Incidents;
 pub use oracle::Violation;
 pub use plan::{Fault, Plan};
 pub use report::Report;
-pub use shrink::shrink;
+pub use shrink::{fewest, shrink};
 pub use world::{Mode, Options, run};

@@ -1,8 +1,8 @@
 //! Seeds of the simulation of groups that every build runs. More: `cargo run --profile sim -p milena-sim -- --groups
 //! --seeds 10000`.
 
-use milena_sim::Mode;
 use milena_sim::groups::{STEPS, run};
+use milena_sim::{Incidents, Mode};
 
 /// Seeds of a build.
 const SEEDS: u64 = 150;
@@ -11,7 +11,7 @@ const SEEDS: u64 = 150;
 fn groups_keep_their_promises_whoever_coordinates() {
     let (mut generations, mut committed, mut refused, mut read) = (0, 0, 0, 0);
     for seed in 1..=SEEDS {
-        let outcome = run(seed, STEPS, Mode::Model);
+        let outcome = run(seed, STEPS, Mode::Model, Incidents::default());
         assert_eq!(
             outcome.violation, None,
             "seed={seed}: cargo run --profile sim -p milena-sim -- --groups --seed {seed}"
@@ -31,6 +31,10 @@ fn groups_keep_their_promises_whoever_coordinates() {
 #[test]
 fn the_same_seed_gives_the_same_run() {
     for seed in [5, 18] {
-        assert_eq!(run(seed, STEPS, Mode::Model), run(seed, STEPS, Mode::Model), "seed={seed}");
+        assert_eq!(
+            run(seed, STEPS, Mode::Model, Incidents::default()),
+            run(seed, STEPS, Mode::Model, Incidents::default()),
+            "seed={seed}"
+        );
     }
 }

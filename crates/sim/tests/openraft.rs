@@ -4,7 +4,7 @@
 #![cfg(feature = "openraft")]
 
 use milena_sim::report::Stats;
-use milena_sim::{Mode, Options, Plan, groups, quorum, run};
+use milena_sim::{Incidents, Mode, Options, Plan, groups, quorum, run};
 
 const AGAIN: &str = "cargo run --profile sim -p milena-sim --features openraft --";
 
@@ -26,7 +26,7 @@ fn nothing_promised_is_broken_whatever_fails() {
 fn groups_keep_their_promises_whoever_coordinates() {
     let (mut generations, mut committed, mut refused, mut read) = (0, 0, 0, 0);
     for seed in 1..=20 {
-        let outcome = groups::run(seed, groups::STEPS, Mode::Openraft);
+        let outcome = groups::run(seed, groups::STEPS, Mode::Openraft, Incidents::default());
         assert_eq!(outcome.violation, None, "seed={seed}: {AGAIN} --groups --openraft --seed {seed}");
         generations += outcome.generations;
         committed += outcome.committed;
@@ -41,7 +41,7 @@ fn groups_keep_their_promises_whoever_coordinates() {
 fn the_quorum_keeps_what_raft_promises() {
     let (mut terms, mut answered) = (0, 0);
     for seed in 1..=40 {
-        let outline = quorum::run(seed, false);
+        let outline = quorum::run(seed, false, Incidents::default());
         assert_eq!(outline.violation, None, "seed={seed}: {AGAIN} --quorum --seed {seed}");
         terms += outline.terms;
         answered += outline.answered;
@@ -52,8 +52,12 @@ fn the_quorum_keeps_what_raft_promises() {
 #[test]
 fn the_same_seed_gives_the_same_run() {
     for seed in [2, 7, 11] {
-        assert_eq!(quorum::run(seed, false), quorum::run(seed, false), "the quorum, seed={seed}");
-        let groups = || groups::run(seed, 1_000, Mode::Openraft);
+        assert_eq!(
+            quorum::run(seed, false, Incidents::default()),
+            quorum::run(seed, false, Incidents::default()),
+            "the quorum, seed={seed}"
+        );
+        let groups = || groups::run(seed, 1_000, Mode::Openraft, Incidents::default());
         assert_eq!(groups(), groups(), "groups, seed={seed}");
         let partitions = || run(&Plan::of(seed, 20_000), &Options { mode: Mode::Openraft, trace: true });
         let (once, again) = (partitions(), partitions());

@@ -17,9 +17,9 @@ use std::collections::BTreeMap;
 
 use milena_group::{Event, Groups, Now, Reply, RequestId, Settings};
 
-use crate::Mode;
 use crate::promise::broken_promise;
 use crate::random::Random;
+use crate::{Incidents, Mode};
 use member::Member;
 use office::{Office, Outcomes};
 use oracle::Oracle;
@@ -52,13 +52,17 @@ pub struct Outcome {
     pub read: usize,
     /// Hash over every event of the quorum, in the second mode.
     pub trace_hash: u64,
+    /// What befell the group.
+    pub incidents: Incidents,
     /// The promise that was broken.
     pub violation: Option<String>,
 }
 
-/// Runs `steps` under the seed, then heals everything and waits until it has come to rest.
-pub fn run(seed: u64, steps: usize, mode: Mode) -> Outcome {
+/// Runs `steps` under the seed, then heals everything and waits until it has come to rest. So much of what befalls the
+/// group happens as `incidents` say.
+pub fn run(seed: u64, steps: usize, mode: Mode, incidents: Incidents) -> Outcome {
     let mut world = World::new(seed, mode);
+    world.incidents = incidents;
     let violation = broken_promise(|| {
         world.begin();
         (0..steps).for_each(|_| world.step());
@@ -66,7 +70,8 @@ pub fn run(seed: u64, steps: usize, mode: Mode) -> Outcome {
     });
     let Oracle { committed, refused, read, .. } = world.oracle;
     let trace_hash = world.second.as_ref().map_or(0, SecondMode::hash);
-    Outcome { generations: world.oracle.generations(), committed, refused, read, trace_hash, violation }
+    let (generations, incidents) = (world.oracle.generations(), world.incidents);
+    Outcome { generations, committed, refused, read, trace_hash, incidents, violation }
 }
 
 /// What travels.
@@ -99,6 +104,7 @@ struct World {
     is_rough: bool,
     /// What takes the log's place in the second mode.
     second: Option<SecondMode>,
+    incidents: Incidents,
 }
 
 impl World {
@@ -129,6 +135,7 @@ impl World {
             oracle: Oracle::default(),
             is_rough: true,
             second: SecondMode::new(seed, mode),
+            incidents: Incidents::default(),
         }
     }
 
@@ -177,22 +184,30 @@ impl World {
             640..850 => self.commit(),
             850..870 => {
                 let member = self.some_member();
-                self.members[member].lose_patience();
+                if self.happens(|| format!("member {member} loses patience")) {
+                    self.members[member].lose_patience();
+                }
             }
             870..880 => self.replace_member(false),
             880..888 => self.replace_member(true),
             888..900 => {
                 // A quorum did not answer in time; the entry may still be committed.
-                let now = self.now;
-                if let Some(newest) = self.offices.last_mut() {
-                    let outcomes = newest.time_out(now);
-                    self.take(outcomes, true);
+                if self.happens(|| "proposals time out".to_owned()) {
+                    self.time_out();
                 }
             }
             900..915 if self.second.is_some() => self.befall(),
-            900..915 => self.fail_over(),
+            900..915 => {
+                if self.happens(|| "another node coordinates".to_owned()) {
+                    self.fail_over();
+                }
+            }
             915..935 if self.second.is_some() => self.pass(1),
-            915..935 => self.depose(),
+            915..935 => {
+                if self.happens(|| "a coordinator hears that it is none".to_owned()) {
+                    self.depose();
+                }
+            }
             935..945 => self.commit_as_administrator(),
             945..955 if self.second.is_some() => self.read_on_nodes(),
             945..955 => self.read(),
@@ -202,6 +217,20 @@ impl World {
                 let ms = self.random.below(longest);
                 self.pass(ms as u64);
             }
+        }
+    }
+
+    /// Whether what was drawn happens.
+    fn happens(&mut self, what: impl FnOnce() -> String) -> bool {
+        let ms = self.now.monotonic_ms;
+        self.incidents.happens(|| format!("{:>8.3} s {}", ms as f64 / 1e3, what()))
+    }
+
+    fn time_out(&mut self) {
+        let now = self.now;
+        if let Some(newest) = self.offices.last_mut() {
+            let outcomes = newest.time_out(now);
+            self.take(outcomes, true);
         }
     }
 
@@ -353,6 +382,9 @@ impl World {
     /// A process ends, with a word or without, and another one starts: under the same name, if it had one.
     fn replace_member(&mut self, says_so: bool) {
         let old = self.some_member();
+        if !self.happens(|| format!("member {old} ends, and says so: {says_so}")) {
+            return;
+        }
         if says_so {
             let request = self.request(old);
             if let Some(event) = self.members[old].leave(request) {

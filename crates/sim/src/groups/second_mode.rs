@@ -10,6 +10,7 @@ use super::office::Office;
 use super::{GROUP, PARTITIONS, World};
 use crate::Mode;
 use crate::consensus::{Consensus, Failed, News};
+use crate::random::Random;
 
 /// Nodes that vote.
 const NODES: usize = 3;
@@ -43,6 +44,8 @@ struct Reading {
 
 /// The quorum, and what is known of it.
 pub(super) struct SecondMode {
+    /// For what befalls nodes, so that leaving some of it out does not change the rest.
+    dice: Random,
     consensus: Box<dyn Consensus<Groups, Answer>>,
     /// Each node's state.
     states: Vec<(u64, Groups)>,
@@ -67,6 +70,7 @@ impl SecondMode {
         };
         #[allow(unreachable_code, reason = "where there is but one mode")]
         Some(Self {
+            dice: Random::new(seed, 22),
             consensus,
             states: vec![(0, Groups::default()); NODES],
             committed: BTreeMap::from([(0, Groups::default())]),
@@ -280,12 +284,27 @@ impl World {
     /// Something befalls a node, mostly the one that coordinates.
     pub(super) fn befall(&mut self) {
         let newest = self.offices.last().map(|office| office.node);
-        let any = self.random.below(NODES);
-        let node = newest.filter(|_| self.random.per_mille(700)).unwrap_or(any);
-        let other = (node + 1 + self.random.below(NODES - 1)) % NODES;
-        let (short, long) = (self.random.range(20, 1_500), self.random.range(50, 4_000));
-        let kind = self.random.below(6);
+        let dice = &mut self.second.as_mut().expect("the second mode").dice;
+        let any = dice.below(NODES);
+        let node = newest.filter(|_| dice.per_mille(700)).unwrap_or(any);
+        let other = (node + 1 + dice.below(NODES - 1)) % NODES;
+        let (short, long) = (dice.range(20, 1_500), dice.range(50, 4_000));
+        let kind = dice.below(6);
         let after_long = self.now.monotonic_ms + long;
+        let what = || {
+            let words = match kind {
+                0 => "is killed",
+                1 => "loses its power",
+                2 => "stands still",
+                3 => "is cut off",
+                4 => "does not reach",
+                _ => "is said to be dead, the next leader is to be",
+            };
+            format!("node {node} {words} (node {other}; {short} or {long} ms)")
+        };
+        if !self.happens(what) {
+            return;
+        }
         let second = self.second();
         match kind {
             0 | 1 => {

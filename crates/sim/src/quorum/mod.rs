@@ -21,6 +21,7 @@ use bytes::Bytes;
 use milena_metadata::{Command, Outcome, Record, State};
 use milena_quorum::{Changes, GroupId, StateMachine};
 
+use crate::Incidents;
 use crate::promise::broken_promise;
 use crate::queue::{Queue, Time};
 use crate::random::Random;
@@ -40,8 +41,8 @@ const LINES: usize = 400;
 /// What a seed led to.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Outline {
-    /// Faults that took effect.
-    pub faults: u64,
+    /// Faults, and what an operator did.
+    pub incidents: Incidents,
     /// Terms that had a leader.
     pub terms: usize,
     /// Commands that somebody was told are in the log.
@@ -54,9 +55,10 @@ pub struct Outline {
     pub trace: Vec<String>,
 }
 
-/// Runs a seed: faults, their end, and agreement.
-pub fn run(seed: u64, trace: bool) -> Outline {
+/// Runs a seed: faults, their end, and agreement. So much happens as `incidents` say.
+pub fn run(seed: u64, trace: bool, incidents: Incidents) -> Outline {
     let mut world = World::new(seed);
+    world.incidents = incidents;
     if trace {
         world.cluster.keep_lines();
     }
@@ -65,7 +67,7 @@ pub fn run(seed: u64, trace: bool) -> Outline {
     let mut trace = world.cluster.take_lines();
     trace.drain(..trace.len().saturating_sub(LINES));
     Outline {
-        faults: world.faults,
+        incidents: world.incidents,
         terms: world.cluster.oracle().terms(),
         answered: world.cluster.oracle().promises(),
         trace_hash: world.cluster.hash(),
@@ -112,6 +114,8 @@ enum Event {
 
 struct World {
     random: Random,
+    /// For what befalls the cluster, so that leaving some of it out does not change the rest.
+    dice: Random,
     queue: Queue<Event>,
     cluster: Cluster,
     views: Views,
@@ -120,7 +124,7 @@ struct World {
     asked: BTreeMap<u64, i64>,
     /// First ids of the blocks that were given away.
     blocks: BTreeSet<i64>,
-    faults: u64,
+    incidents: Incidents,
     is_healing: bool,
     /// Voters come and go.
     members_change: bool,
@@ -143,12 +147,13 @@ impl World {
             cluster: Cluster::new(seed, &rates, 3, GroupId::CLUSTER, machines),
             members_change: random.per_mille(500),
             random,
+            dice: Random::new(seed, 22),
             queue: Queue::default(),
             views,
             next_ticket: 0,
             asked: BTreeMap::new(),
             blocks: BTreeSet::new(),
-            faults: 0,
+            incidents: Incidents::default(),
             is_healing: false,
         }
     }
@@ -248,7 +253,7 @@ impl World {
     /// An operator asks the leader for other voters, or for another leader. In the end, and where members do not change,
     /// for all of them.
     fn change_members(&mut self) {
-        let pace = if self.is_healing { 500_000 } else { self.random.range(100_000, 3_000_000) };
+        let pace = if self.is_healing { 500_000 } else { self.dice.range(100_000, 3_000_000) };
         self.push(pace, Event::Members);
         let nodes = self.cluster.len();
         let Some(leader) = (0..nodes).find(|node| self.cluster.leader(*node).is_self) else { return };
@@ -259,30 +264,60 @@ impl World {
             }
             return;
         }
-        if self.random.per_mille(200) {
-            let heir = self.random.below(nodes);
-            return self.cluster.transfer(leader, heir);
+        if self.dice.per_mille(200) {
+            let heir = self.dice.below(nodes);
+            if self.happens(|| format!("node {leader} is asked to hand over to {heir}")) {
+                self.cluster.transfer(leader, heir);
+            }
+            return;
         }
-        let share = self.random.range(300, 1_000);
+        let share = self.dice.range(300, 1_000);
         let mut voters: BTreeSet<usize> =
-            everybody.into_iter().filter(|_| self.random.per_mille(share)).collect();
+            everybody.into_iter().filter(|_| self.dice.per_mille(share)).collect();
         voters.insert(leader);
-        let others_stay = self.random.per_mille(500);
-        self.cluster.note(|| format!("node {leader} is asked for the voters {voters:?}"));
-        self.cluster.change_voters(leader, &voters, others_stay);
+        let others_stay = self.dice.per_mille(500);
+        let what = || format!("node {leader} is asked for the voters {voters:?}, others stay: {others_stay}");
+        if self.happens(what) {
+            self.cluster.change_voters(leader, &voters, others_stay);
+        }
+    }
+
+    /// Whether what was drawn happens.
+    fn happens(&mut self, what: impl Fn() -> String) -> bool {
+        let now = self.cluster.now();
+        let happens = self.incidents.happens(|| format!("{:>10.6} s {}", now as f64 / 1e6, what()));
+        if happens {
+            self.cluster.note(what);
+        }
+        happens
     }
 
     fn fault(&mut self) {
-        let pace = self.random.range(50_000, 2_500_000);
+        let pace = self.dice.range(50_000, 2_500_000);
         self.push(pace, Event::Fault);
-        self.faults += 1;
         let nodes = self.cluster.len();
-        let node = self.random.below(nodes);
-        let other = (node + 1 + self.random.below(nodes - 1)) % nodes;
-        let short = self.random.range(20_000, 1_500_000);
-        let long = self.random.range(50_000, 5_000_000);
-        let kind = self.random.below(9);
-        self.cluster.note(|| format!("fault {kind} of {node} and {other}"));
+        let node = self.dice.below(nodes);
+        let other = (node + 1 + self.dice.below(nodes - 1)) % nodes;
+        let short = self.dice.range(20_000, 1_500_000);
+        let long = self.dice.range(50_000, 5_000_000);
+        let kind = self.dice.below(9);
+        let what = || {
+            let words = match kind {
+                0 => "is killed",
+                1 => "loses its power",
+                2 => "stands still",
+                3 => "does not reach",
+                4 => "is cut off",
+                5 => "has a slow disk",
+                6 => "is to lead after one that is said to be dead, or is cut off",
+                7 => "or the leader votes once more and loses its power",
+                _ => "and all others lose their power",
+            };
+            format!("node {node} {words} (node {other}; {short} or {long} us)")
+        };
+        if !self.happens(what) {
+            return;
+        }
         match kind {
             0 => self.stop(node, false, long),
             1 => self.stop(node, true, long),
@@ -299,7 +334,7 @@ impl World {
             // Somebody believes that the leader is dead: it is cut off, or nothing is wrong with it.
             6 => {
                 let leader = (0..nodes).find(|node| self.cluster.leader(*node).is_self);
-                if let Some(leader) = leader.filter(|_| self.random.per_mille(700)) {
+                if let Some(leader) = leader.filter(|_| self.dice.per_mille(700)) {
                     self.isolate(leader, long);
                 }
                 self.cluster.accuse(node);
@@ -319,7 +354,7 @@ impl World {
             // All at once, as when a rack loses its power.
             _ => {
                 for node in 0..nodes {
-                    let down = self.random.range(10_000, 500_000);
+                    let down = self.dice.range(10_000, 500_000);
                     self.stop(node, true, down);
                 }
             }

@@ -3,11 +3,12 @@
 mod arguments;
 #[cfg(feature = "bugs")]
 mod bugs;
+mod explain;
 mod runs;
 
 use std::process::ExitCode;
 
-use milena_sim::{Mode, Options, Plan, run, shrink};
+use milena_sim::{Options, Plan, run};
 
 use arguments::{Arguments, USAGE, arguments};
 
@@ -56,36 +57,8 @@ fn one(seed: u64, arguments: &Arguments) -> ExitCode {
     match report.violation {
         None => ExitCode::SUCCESS,
         Some(_) => {
-            explain(&plan, arguments.mode);
+            explain::plan(&plan, arguments.mode);
             ExitCode::FAILURE
         }
     }
-}
-
-/// Prints the faults that matter and how to run them again.
-fn explain(plan: &Plan, mode: Mode) {
-    let small = shrink(plan, mode, 60);
-    let report = run(&small, &Options { trace: true, mode });
-    let Some(violation) = report.violation else { return };
-    println!("seed={} at {:.6} s: {}", plan.seed, violation.at_us as f64 / 1e6, violation.what);
-    println!("commit {}", option_env!("GIT_HASH").map_or_else(git_hash, str::to_owned));
-    println!("faults that matter, of {}:", plan.faults.len());
-    small.faults.iter().for_each(|(at, fault)| println!("  {:>10.3} s {fault:?}", *at as f64 / 1e6));
-    println!("its last lines:");
-    let skip = report.trace.len().saturating_sub(40);
-    report.trace.iter().skip(skip).for_each(|line| println!("  {line}"));
-    let (feature, switch) = match mode {
-        Mode::Model => ("", ""),
-        #[cfg(feature = "openraft")]
-        Mode::Openraft => (" --features openraft", "--openraft "),
-    };
-    let (seed, events) = (plan.seed, plan.events);
-    println!(
-        "again: cargo run --profile sim -p milena-sim{feature} -- {switch}--seed {seed} --events {events}"
-    );
-}
-
-fn git_hash() -> String {
-    let output = std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
-    output.map_or_else(|_| "unknown".into(), |it| String::from_utf8_lossy(&it.stdout).trim().to_owned())
 }

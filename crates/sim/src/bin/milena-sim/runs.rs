@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use milena_sim::report::Stats;
-use milena_sim::{Options, Plan, groups, run, transactions};
+use milena_sim::{Incidents, Options, Plan, groups, run, transactions};
 
 use crate::arguments::Arguments;
 use crate::explain;
@@ -37,12 +37,12 @@ fn exit(failed: u64) -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Says what a seed has broken, if it has.
-fn count_failed(failed: &mut u64, seed: u64, violation: Option<&String>) {
-    if let Some(violation) = violation {
-        *failed += 1;
-        println!("seed={seed}: {violation}");
-    }
+/// Prints the seeds that failed, in order, and answers the first.
+fn first_of(failed: &mut [u64]) -> Option<u64> {
+    failed.sort_unstable();
+    let first = *failed.first()?;
+    println!("failed seeds: {failed:?}");
+    Some(first)
 }
 
 /// Runs seeds of the simulation of partitions and metadata.
@@ -78,69 +78,87 @@ pub(crate) fn of_partitions(arguments: &Arguments) -> ExitCode {
         stats.events as f64 / seconds / 1e6,
         simulated_us as f64 / 1e6 / seconds
     );
-    failed.sort_unstable();
-    if let Some(first) = failed.first() {
-        println!("failed seeds: {failed:?}");
-        explain(&Plan::of(*first, arguments.events), arguments.mode);
+    if let Some(first) = first_of(&mut failed) {
+        explain::plan(&Plan::of(first, arguments.events), arguments.mode);
     }
     exit(failed.len() as u64)
 }
 
 /// Runs seeds of the simulation of transactions.
 pub(crate) fn of_transactions(arguments: &Arguments) -> ExitCode {
-    let (mut committed, mut aborted, mut failed) = (0, 0, 0);
+    let (mut committed, mut aborted, mut failed) = (0, 0, Vec::new());
     let seconds = each(
         arguments,
         |seed| transactions::run(seed, transactions::STEPS),
         |seed, outcome| {
             committed += outcome.committed;
             aborted += outcome.aborted;
-            count_failed(&mut failed, seed, outcome.violation.as_ref());
+            if let Some(violation) = outcome.violation {
+                println!("seed={seed}: {violation}");
+                failed.push(seed);
+            }
         },
     );
     println!(
-        "{committed} parts of transactions committed, {aborted} aborted, {failed} seeds failed, {seconds:.1} s"
+        "{committed} parts of transactions committed, {aborted} aborted, {} seeds failed, {seconds:.1} s",
+        failed.len()
     );
-    exit(failed)
+    exit(failed.len() as u64)
 }
 
 /// Runs seeds of the simulation of groups.
 pub(crate) fn of_groups(arguments: &Arguments) -> ExitCode {
-    let (mut generations, mut committed, mut refused, mut failed) = (0, 0, 0, 0);
+    let (mut incidents, mut generations, mut committed, mut refused) = (0, 0, 0, 0);
+    let mut failed = Vec::new();
     let seconds = each(
         arguments,
-        |seed| groups::run(seed, groups::STEPS, arguments.mode),
+        |seed| groups::run(seed, groups::STEPS, arguments.mode, Incidents::default()),
         |seed, outcome| {
+            incidents += outcome.incidents.count();
             generations += outcome.generations;
             committed += outcome.committed;
             refused += outcome.refused;
-            count_failed(&mut failed, seed, outcome.violation.as_ref());
+            failed.extend(outcome.violation.map(|_| seed));
         },
     );
     println!(
-        "{generations} generations, {committed} offsets committed, {refused} refused, {failed} seeds failed, \
-         {seconds:.1} s"
+        "{incidents} incidents, {generations} generations, {committed} offsets committed, {refused} refused, \
+         {} seeds failed, {seconds:.1} s",
+        failed.len()
     );
-    exit(failed)
+    if let Some(first) = first_of(&mut failed) {
+        explain::incidents(first, arguments.mode, "--groups", |incidents| {
+            let outcome = groups::run(first, groups::STEPS, arguments.mode, incidents);
+            (outcome.violation, outcome.incidents)
+        });
+    }
+    exit(failed.len() as u64)
 }
 
 /// Runs seeds of the quorum alone.
 #[cfg(feature = "openraft")]
 pub(crate) fn of_quorum(arguments: &Arguments) -> ExitCode {
-    let (mut faults, mut terms, mut answered, mut failed) = (0, 0, 0, 0);
+    let (mut incidents, mut terms, mut answered, mut failed) = (0, 0, 0, Vec::new());
     let seconds = each(
         arguments,
-        |seed| milena_sim::quorum::run(seed, arguments.trace),
+        |seed| milena_sim::quorum::run(seed, arguments.trace, Incidents::default()),
         |seed, outline| {
-            faults += outline.faults;
+            incidents += outline.incidents.count();
             terms += outline.terms;
             answered += outline.answered;
             outline.trace.iter().for_each(|line| println!("{line}"));
-            count_failed(&mut failed, seed, outline.violation.as_ref());
+            failed.extend(outline.violation.map(|_| seed));
         },
     );
     println!(
-        "{faults} faults, {terms} terms, {answered} commands answered, {failed} seeds failed, {seconds:.1} s"
+        "{incidents} incidents, {terms} terms, {answered} commands answered, {} seeds failed, {seconds:.1} s",
+        failed.len()
     );
-    exit(failed)
+    if let Some(first) = first_of(&mut failed) {
+        explain::incidents(first, milena_sim::Mode::Openraft, "--quorum", |incidents| {
+            let outline = milena_sim::quorum::run(first, false, incidents);
+            (outline.violation, outline.incidents)
+        });
+    }
+    exit(failed.len() as u64)
 }
