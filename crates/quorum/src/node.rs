@@ -192,10 +192,23 @@ impl NodeInner {
         let raft = Raft::new(self.config.node_id, config, network, log, applier).await;
         let raft = raft.map_err(|error| failed(error.to_string()))?;
         self.inbound.add(group, raft.clone());
-        self.initialize(group, &raft).await?;
         let handle = self.handle(group, raft.clone(), keeper, applied, candidacy);
-        self.wait_until_leading(&raft, &handle).await?;
+        if let Err(error) = self.wait_until_ready(group, &raft, &handle).await {
+            // Nobody else can end what has begun by now.
+            handle.shutdown().await;
+            return Err(error);
+        }
         Ok(handle)
+    }
+
+    async fn wait_until_ready(
+        &self,
+        group: GroupId,
+        raft: &Raft,
+        handle: &GroupHandle,
+    ) -> Result<(), OpenError> {
+        self.initialize(group, raft).await?;
+        self.wait_until_leading(raft, handle).await
     }
 
     fn handle(

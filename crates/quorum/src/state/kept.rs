@@ -242,4 +242,17 @@ mod tests {
         let refused = tree.store(vec![change("a", 3)], at(3)).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
     }
+
+    /// A thread that outlives its node, as after a start that failed, would have it open beside the node that follows.
+    #[test]
+    fn closed_database_is_nobodys_to_open_again() {
+        let root = tempfile::tempdir().unwrap();
+        let (store, [mut tree, _other]) = open(&SimDisk::default(), &root.path().join("state"));
+        tree.store(vec![change("a", 1)], at(1)).unwrap();
+        store.close();
+        let refused = tree.flush().unwrap_err();
+        assert!(refused.to_string().contains("the database is closed"), "{refused}");
+        let (_, [mut tree, _other]) = open(&SimDisk::default(), store.dir());
+        assert_eq!(pairs(&mut tree), BTreeMap::from([("a".to_owned(), "1".to_owned())]));
+    }
 }

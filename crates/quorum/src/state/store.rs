@@ -46,9 +46,18 @@ struct Opened {
     number: u64,
     /// Absent while it cannot be opened.
     db: Option<sled::Db>,
+    /// It was let go, and is perhaps somebody else's by now.
+    is_closed: bool,
     trees: BTreeMap<GroupId, Current>,
     /// Something has failed since it was opened.
     has_failed: AtomicBool,
+}
+
+impl Opened {
+    fn let_go(&mut self) {
+        self.trees.clear();
+        self.db = None;
+    }
 }
 
 /// The tree of a group that counts.
@@ -77,17 +86,22 @@ impl StateStore {
                 (open().map_err(OpenError::io("create", dir))?, Some(aside))
             }
         };
-        let opened =
-            Opened { number: 0, db: Some(db), trees: BTreeMap::new(), has_failed: AtomicBool::new(false) };
+        let opened = Opened {
+            number: 0,
+            db: Some(db),
+            is_closed: false,
+            trees: BTreeMap::new(),
+            has_failed: AtomicBool::new(false),
+        };
         let dir = dir.to_owned();
         Ok((Arc::new(StateStore { disk, dir, identity, cache_bytes, opened: RwLock::new(opened) }), aside))
     }
 
-    /// Lets the database go, however many still have this. Its groups are over by then.
+    /// Lets the database go for good, however many still have this. Its groups are over by then.
     pub(crate) fn close(&self) {
         let mut opened = self.opened.write().unwrap();
-        opened.trees.clear();
-        opened.db = None;
+        opened.is_closed = true;
+        opened.let_go();
     }
 
     /// The tree of a group, and its applied position.
@@ -182,9 +196,11 @@ impl GroupTree {
     pub(crate) fn reopen(&mut self) -> io::Result<Applied> {
         let store = Arc::clone(&self.store);
         let mut opened = store.opened.write().unwrap();
+        if opened.is_closed {
+            return Err(io::Error::other("applied state: the database is closed"));
+        }
         if opened.db.is_none() || opened.has_failed.load(Ordering::Acquire) {
-            opened.trees.clear();
-            opened.db = None;
+            opened.let_go();
             store.disk.before_foreign_write()?;
             if is_held(&store.dir) {
                 return Err(over());
@@ -238,7 +254,7 @@ impl GroupTree {
 #[cfg(test)]
 impl StateStore {
     pub(crate) fn lose_what_is_not_in(&self, copy: &Path) {
-        self.close();
+        self.opened.write().unwrap().let_go();
         std::fs::remove_dir_all(&self.dir).unwrap();
         std::fs::rename(copy, &self.dir).unwrap();
     }
