@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use milena_disk::{Health, Kind};
+use tokio::task::{JoinError, spawn_blocking};
 
 /// A directory tree that survives a crash as far as it was synced.
 pub(crate) trait Disk: Send + Sync + 'static {
@@ -32,10 +33,18 @@ pub(crate) trait Disk: Send + Sync + 'static {
     fn before_foreign_write(&self) -> io::Result<()>;
     /// Whether threads of their own write here. If not, nothing is written until somebody calls `pump`, and the same
     /// calls lead to the same end each time.
-    #[cfg(any(test, feature = "simulation"))]
     fn has_threads(&self) -> bool {
         true
     }
+}
+
+/// Does what may take long, and not on a thread that carries heartbeats; right here where the disk has no threads: when
+/// another would be done is left to chance.
+pub(crate) async fn apart<T: Send + 'static>(
+    disk: &dyn Disk,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    if disk.has_threads() { spawn_blocking(work).await } else { Ok(work()) }
 }
 
 /// One open file.

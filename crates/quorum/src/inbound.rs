@@ -2,7 +2,7 @@
 
 use crate::answered::unless_ended;
 use crate::convert::{entry_from, log_id_from, log_id_to, meta_from, vote_from, vote_to};
-use crate::disk::Disk;
+use crate::disk::{Disk, apart};
 use crate::group::shutdown;
 use crate::id::{GroupId, NodeId};
 use crate::message::{self, snapshot_chunk, transfer_leader_response};
@@ -152,8 +152,7 @@ impl Inbound {
                 _ => return Err(Refused::Malformed("snapshot chunk without data".to_owned())),
             }
         }
-        // Flushing and checking may take long: not on a thread that carries heartbeats.
-        let finished = tokio::task::spawn_blocking(move || file.finish()).await;
+        let finished = apart(&*shared.disk, move || file.finish()).await;
         let finished = finished.map_err(|error| Refused::Stopped(error.to_string()))?;
         let snapshot = finished.map_err(not_taken)?;
         if snapshot.meta != meta {

@@ -4,7 +4,7 @@ use crate::answered::unless_ended;
 use crate::candidacy::Candidacy;
 use crate::config::NodeConfig;
 use crate::convert::{log_id_from, log_id_of, stored_membership_from};
-use crate::disk::{Disk, RealDisk};
+use crate::disk::{Disk, RealDisk, apart};
 use crate::error::OpenError;
 use crate::group::{GroupHandle, Inner, PROPOSED_KIB};
 use crate::id::GroupId;
@@ -60,7 +60,8 @@ impl Node {
 
     pub(crate) async fn open_on(disk: Arc<dyn Disk>, config: NodeConfig) -> Result<Node, OpenError> {
         config.check()?;
-        let opened = tokio::task::spawn_blocking(move || NodeInner::open(disk, config)).await;
+        let on = Arc::clone(&disk);
+        let opened = apart(&*on, move || NodeInner::open(disk, config)).await;
         match opened {
             Ok(inner) => Ok(Node { inner: Arc::new(inner?) }),
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
@@ -160,8 +161,8 @@ impl NodeInner {
         let (last, membership) = position_of(&applied).map_err(|error| failed(error.to_string()))?;
         let pairs = tree.pairs().map_err(|error| failed(error.to_string()))?;
         let restored =
-            tokio::task::spawn_blocking(move || restore(&mut *machine, pairs, last).map(|()| machine));
-        let machine = match restored.await {
+            apart(&*self.disk, move || restore(&mut *machine, pairs, last).map(|()| machine)).await;
+        let machine = match restored {
             Ok(machine) => machine.map_err(|error| failed(error.to_string()))?,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
@@ -183,7 +184,7 @@ impl NodeInner {
             .await
             .map_err(|error| failed(error.to_string()))?;
         let (told, applied) = watch::channel(None);
-        let applier = Applier::new(machine, keeper.clone(), last, membership, told);
+        let applier = Applier::new(machine, self.disk.clone(), keeper.clone(), last, membership, told);
         let candidacy = Candidacy::new();
         let queue = self.log_queue.clone();
         let log = LogStore::new(self.wal.clone(), group, queue, self.config.node_id, candidacy.clone());

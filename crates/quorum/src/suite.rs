@@ -45,7 +45,7 @@ impl StoreBuilder<Types, LogStore, Applier, TempDir> for Builder {
             group,
             disk: disk.clone(),
             dir: dir.path().to_owned(),
-            tree: KeptTree::new(tree, disk, applied),
+            tree: KeptTree::new(tree, disk.clone(), applied),
             snapshot: None,
             snapshot_after: Amount { bytes: u64::MAX, entries: u64::MAX },
         });
@@ -53,7 +53,7 @@ impl StoreBuilder<Types, LogStore, Applier, TempDir> for Builder {
         let log = LogStore::new(Arc::new(wal), group, queue, NodeId(1), Candidacy::new());
         let (told, _) = watch::channel(None);
         let keeper = Arc::new(keeper.unwrap());
-        Ok((dir, log, Applier::new(Box::new(Nothing), keeper, None, Default::default(), told)))
+        Ok((dir, log, Applier::new(Box::new(Nothing), disk, keeper, None, Default::default(), told)))
     }
 }
 

@@ -53,7 +53,7 @@ impl Process {
             initial_voters: (0..founders).map(|id| NodeId(id as u64)).collect(),
             network: Some(place.wire.port(place.node)),
             segment_bytes: 16 << 10,
-            // Few, as threads read them: whoever has applied more than its log holds begins with one.
+            // Few, as the world stands still for them: whoever has applied more than its log holds begins with one.
             snapshot_bytes: 1 << 40,
             snapshot_entries: u64::MAX,
             ..NodeConfig::single(place.dir, NodeId(place.node as u64))
@@ -116,12 +116,12 @@ impl Process {
         let (wire, inbound) = (self.wire.clone(), self.node.inbound());
         match packet {
             Packet::Asked { call, request } => {
-                let has_threads = matches!(request, Request::Snapshot(_));
+                let is_long = matches!(request, Request::Snapshot(_));
                 let asked = self.runtime.spawn(async move {
                     let answer = wire::answer(inbound, request).await;
                     wire.send(to, from, Packet::Answered { call, answer });
                 });
-                if has_threads {
+                if is_long {
                     finish(&self.runtime, &self.node, &asked);
                 }
             }
@@ -135,14 +135,14 @@ impl Process {
     }
 }
 
-/// Lets a node work until a task is done in which threads help: the world stands still for them.
+/// Lets a node work until a task is done that waits for the disk more than once; meanwhile the world stands still.
 fn finish<T>(runtime: &Runtime, node: &Node, task: &JoinHandle<T>) {
     for nth in 0u64.. {
         if task.is_finished() {
             return;
         }
         // Only what cannot be done waits for time to pass: for the reason of its end.
-        turns(runtime, if nth > 10_000 { 1_000 } else { 0 });
+        turns(runtime, if nth > 1_000 { 1_000 } else { 0 });
         node.pump_log();
         node.pump_state();
     }

@@ -2,6 +2,7 @@
 
 use super::keeper::{AppliedBatch, Keeper};
 use super::snapshot::SnapshotFile;
+use crate::disk::{Disk, apart};
 use crate::machine::{Changes, StateMachine};
 use crate::types::{LogId, Payload, Snapshot, SnapshotMeta, StoredMembership, Types};
 use bytes::Bytes;
@@ -22,6 +23,7 @@ pub(crate) struct Applier {
     /// Absent only while a snapshot is being restored. Never locked: the mutex makes the applier
     /// shareable, as openraft wants it.
     machine: Mutex<Option<Box<dyn StateMachine>>>,
+    disk: Arc<dyn Disk>,
     keeper: Arc<Keeper>,
     last: Option<LogId>,
     membership: StoredMembership,
@@ -32,13 +34,14 @@ impl Applier {
     /// `machine` is already in the state that `last` stands for.
     pub(crate) fn new(
         machine: Box<dyn StateMachine>,
+        disk: Arc<dyn Disk>,
         keeper: Arc<Keeper>,
         last: Option<LogId>,
         membership: StoredMembership,
         told: watch::Sender<Option<LogId>>,
     ) -> Self {
         told.send_replace(last);
-        Applier { machine: Mutex::new(Some(machine)), keeper, last, membership, told }
+        Applier { machine: Mutex::new(Some(machine)), disk, keeper, last, membership, told }
     }
 
     async fn finish(&mut self, batch: &mut Open) -> io::Result<()> {
@@ -128,7 +131,7 @@ impl RaftStateMachine<Types> for Applier {
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotFile) -> io::Result<()> {
         let installed = self.keeper.install(snapshot).await?;
         let mut machine = self.machine.get_mut().unwrap().take().expect("no snapshot is being restored");
-        let restored = tokio::task::spawn_blocking(move || {
+        let restored = apart(&*self.disk, move || {
             restore(&mut *machine, installed.pairs()?, installed.meta.last_log_id)?;
             io::Result::Ok(machine)
         });
