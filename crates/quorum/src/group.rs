@@ -10,13 +10,14 @@ use crate::status::{GroupStatus, LeaderInfo, ReplicaStatus, Vitals};
 use crate::types::{Command, LogId, Raft, Types};
 use crate::wal::Wal;
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, Fatal, RaftError};
 use openraft::raft::{TransferLeaderRequest, WriteResult};
 use openraft::{ChangeMembers, Instant};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -56,6 +57,8 @@ pub(crate) struct Inner {
     pub room: Arc<Semaphore>,
     /// Why the disk stopped the group, once that was asked.
     pub failure: OnceLock<String>,
+    /// Whether it was told to stop before it stopped by itself.
+    pub is_shut_down: AtomicBool,
 }
 
 type Outcomes = BoxStream<'static, Result<WriteResult<Types>, Fatal<Types>>>;
@@ -286,6 +289,9 @@ impl GroupHandle {
     /// Stops the group: proposals fail, state is stored and flushed.
     pub async fn shutdown(&self) {
         let inner = &self.inner;
+        if ended(&inner.raft).now_or_never().is_none() {
+            inner.is_shut_down.store(true, Ordering::Release);
+        }
         inner.inbound.remove(inner.group);
         // An error means that the core had panicked, which it has logged.
         let _ = inner.raft.shutdown().await;
@@ -336,14 +342,15 @@ impl GroupHandle {
 
     /// What is said of a group that has stopped.
     fn end(&self) -> String {
-        self.stop_reason().unwrap_or_else(shutdown)
+        let was_told = || self.inner.is_shut_down.load(Ordering::Acquire);
+        self.stop_reason().unwrap_or_else(|| if was_told() { shutdown() } else { PANICKED.to_owned() })
     }
 
     fn why(&self, fatal: &Fatal<Types>) -> String {
         match (self.disk_failure(), fatal) {
             (Some(reason), _) => reason,
             // Whoever comes after the first is told only that it has stopped.
-            (None, Fatal::Stopped) => self.fatal().unwrap_or_else(shutdown),
+            (None, Fatal::Stopped | Fatal::Panicked) => self.end(),
             (None, other) => other.to_string(),
         }
     }
@@ -363,6 +370,9 @@ impl GroupHandle {
     }
 }
 
+/// What is said of a group that neither was told to stop nor has told why it did.
+const PANICKED: &str = "the consensus core has panicked";
+
 /// What is said of a group that was told to stop.
 pub(crate) fn shutdown() -> String {
     "shutdown".to_owned()
@@ -381,29 +391,4 @@ fn not_applied(error: ClientWriteError<Types>) -> ProposeError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::suite::Nothing;
-    use crate::{Node, NodeConfig};
-    use futures_util::stream;
-    use std::future::pending;
-
-    /// As one is that reached the channel of the core between its last look there and its end.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn who_waits_for_a_request_that_nobody_has_is_told_that_the_group_stopped() {
-        let dir = tempfile::tempdir().unwrap();
-        let node = Node::open(NodeConfig::single(dir.path(), NodeId(1))).await.unwrap();
-        let group = node.start(GroupId::CLUSTER, Nothing).await.unwrap();
-        let room = group.room_for(&Bytes::new()).await.unwrap();
-        let left = Submitted { handle: group.clone(), outcome: stream::pending().boxed(), _room: room };
-        let outcome = tokio::spawn(left.outcome());
-        let changing = group.clone();
-        let change = tokio::spawn(async move { changing.changed(pending::<Result<(), _>>()).await });
-        node.shutdown().await;
-        let reason = "shutdown".to_owned();
-        assert_eq!(outcome.await.unwrap(), Err(ProposeError::Stopped { reason: reason.clone() }));
-        assert_eq!(change.await.unwrap(), Err(ChangeError::Stopped { reason }));
-        // What is answered is told, however late.
-        assert_eq!(unless_ended(&group.inner.raft, async { 7 }).await, Some(7));
-    }
-}
+mod tests;

@@ -26,6 +26,7 @@ use openraft::errors::{InitializeError, RaftError};
 use openraft::{Config, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::{Semaphore, watch};
 
@@ -239,6 +240,7 @@ impl NodeInner {
             tasks: Mutex::new(vec![follower.abort_handle(), tender.abort_handle()]),
             room: Arc::new(Semaphore::new(PROPOSED_KIB)),
             failure: OnceLock::new(),
+            is_shut_down: AtomicBool::new(false),
         })
     }
 
