@@ -54,13 +54,22 @@ impl World {
         for node in 0..self.nodes.len() {
             self.with_consensus(|it| it.start(node));
         }
-        let mut is_proposed = false;
+        let mut asked = None;
         while self.violation.is_none() && self.nodes.iter().any(|it| it.epoch.is_none()) {
             self.step_consensus(Time::MAX);
             let leader = self.nodes.iter().position(|it| it.believes.is_some());
-            if let Some(leader) = leader.filter(|_| !is_proposed) {
-                is_proposed = true;
+            // One that is deposed meanwhile may have written it in vain. A second one finds the first, and is stale.
+            if let Some(leader) =
+                leader.filter(|leader| asked != Some((*leader, self.nodes[*leader].believes)))
+            {
+                asked = Some((leader, self.nodes[leader].believes));
                 self.with_consensus(|it| it.propose(leader, GENESIS, genesis.encode()));
+            }
+            // Nobody looks again by itself before all are registered.
+            for node in 0..self.nodes.len() {
+                if self.nodes[node].applied < self.known_to(node) {
+                    self.on_push(node);
+                }
             }
         }
     }
