@@ -21,6 +21,8 @@ pub struct Place<'a> {
     pub founders: usize,
     /// The group that runs.
     pub group: GroupId,
+    /// Entries after which its state is in a snapshot, and most of its log is purged.
+    pub snapshot_after: u64,
     /// Made by [`SimDisk::without_threads`].
     pub disk: &'a SimDisk,
     /// For the applied state, which sled keeps on a real disk; exists.
@@ -53,9 +55,9 @@ impl Process {
             initial_voters: (0..founders).map(|id| NodeId(id as u64)).collect(),
             network: Some(place.wire.port(place.node)),
             segment_bytes: 16 << 10,
-            // Few, as the world stands still for them: whoever has applied more than its log holds begins with one.
             snapshot_bytes: 1 << 40,
-            snapshot_entries: u64::MAX,
+            snapshot_entries: place.snapshot_after,
+            keep_entries: place.snapshot_after / 4,
             ..NodeConfig::single(place.dir, NodeId(place.node as u64))
         };
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();

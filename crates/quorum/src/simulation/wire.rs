@@ -86,6 +86,11 @@ impl Sent {
     pub fn gives_vote(&self) -> bool {
         matches!(&self.packet, Packet::Answered { answer: Ok(Answer::Vote(vote)), .. } if vote.granted)
     }
+
+    /// Whether a follower has taken a snapshot.
+    pub fn took_snapshot(&self) -> bool {
+        matches!(&self.packet, Packet::Answered { answer: Ok(Answer::Snapshot(_)), .. })
+    }
 }
 
 impl fmt::Debug for Sent {

@@ -81,6 +81,7 @@ pub(crate) struct Cluster {
     queue: Queue<Event>,
     group: GroupId,
     founders: usize,
+    snapshot_after: u64,
     machines: Machines,
     wire: Wire,
     nodes: Vec<Node>,
@@ -95,6 +96,7 @@ pub(crate) struct Cluster {
     finished: Arc<Mutex<Vec<Finished>>>,
     news: Vec<News>,
     oracle: Oracle,
+    snapshots: usize,
     violation: Option<String>,
     hash: u64,
     lines: Option<Vec<String>>,
@@ -103,7 +105,7 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Nodes whose clocks run at these millionths of the true speed; none of them has started yet. The first `founders`
-    /// of them vote at first.
+    /// of them vote at first. How often they write snapshots follows from the seed.
     pub(crate) fn new(
         seed: u64,
         rates_ppm: &[u64],
@@ -136,6 +138,7 @@ impl Cluster {
             queue: Queue::default(),
             group,
             founders,
+            snapshot_after: [u64::MAX, 100, 20][Random::new(seed, 23).below(3)],
             machines,
             wire: Wire::default(),
             nodes: nodes.collect(),
@@ -147,6 +150,7 @@ impl Cluster {
             finished: Arc::default(),
             news: Vec::new(),
             oracle: Oracle::default(),
+            snapshots: 0,
             violation: None,
             hash: seed,
             lines: None,
@@ -186,6 +190,11 @@ impl Cluster {
 
     pub(crate) fn oracle(&self) -> &Oracle {
         &self.oracle
+    }
+
+    /// Snapshots that followers have taken.
+    pub(crate) fn snapshots(&self) -> usize {
+        self.snapshots
     }
 
     /// When something happens next; never, while no process runs.
@@ -275,6 +284,7 @@ impl Cluster {
                 true => self.random.range(1_000, 100_000),
                 false => self.random.range(50, 2_000),
             };
+            self.snapshots += usize::from(sent.took_snapshot());
             // Connections keep their order.
             let arrives = self.arrives.entry((sent.from, sent.to)).or_default();
             *arrives = (self.now + delay).max(*arrives + 1);

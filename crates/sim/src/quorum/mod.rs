@@ -47,6 +47,8 @@ pub struct Outline {
     pub terms: usize,
     /// Commands that somebody was told are in the log.
     pub answered: usize,
+    /// Snapshots that followers have taken.
+    pub snapshots: usize,
     /// Hash over every event: the same seed gives the same.
     pub trace_hash: u64,
     /// The promise that was broken.
@@ -70,6 +72,7 @@ pub fn run(seed: u64, trace: bool, incidents: Incidents) -> Outline {
         incidents: world.incidents,
         terms: world.cluster.oracle().terms(),
         answered: world.cluster.oracle().promises(),
+        snapshots: world.cluster.snapshots(),
         trace_hash: world.cluster.hash(),
         violation: violation.or(panic.map(|text| format!("panic: {text}"))),
         trace,

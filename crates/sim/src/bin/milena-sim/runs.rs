@@ -138,20 +138,21 @@ pub(crate) fn of_groups(arguments: &Arguments) -> ExitCode {
 /// Runs seeds of the quorum alone.
 #[cfg(feature = "openraft")]
 pub(crate) fn of_quorum(arguments: &Arguments) -> ExitCode {
-    let (mut incidents, mut terms, mut answered, mut failed) = (0, 0, 0, Vec::new());
+    let (mut incidents, mut terms, mut answered, mut snapshots, mut failed) = (0, 0, 0, 0, Vec::new());
     let seconds = each(
         arguments,
         |seed| milena_sim::quorum::run(seed, arguments.trace, Incidents::default()),
         |seed, outline| {
             incidents += outline.incidents.count();
             terms += outline.terms;
+            snapshots += outline.snapshots;
             answered += outline.answered;
             outline.trace.iter().for_each(|line| println!("{line}"));
             failed.extend(outline.violation.map(|_| seed));
         },
     );
     println!(
-        "{incidents} incidents, {terms} terms, {answered} commands answered, {} seeds failed, {seconds:.1} s",
+        "{incidents} incidents, {terms} terms, {answered} commands answered, {snapshots} snapshots taken, {} seeds failed, {seconds:.1} s",
         failed.len()
     );
     if let Some(first) = first_of(&mut failed) {

@@ -15,11 +15,17 @@ impl Cluster {
         if self.nodes[node].process.is_some() {
             return;
         }
-        let founders = self.founders;
         let machine = Told { node, machine: (self.machines)(node), applied: self.applied.clone() };
         let it = &mut self.nodes[node];
-        let place =
-            Place { node, founders, group: self.group, disk: &it.disk, dir: &it.dir, wire: &self.wire };
+        let place = Place {
+            node,
+            founders: self.founders,
+            group: self.group,
+            snapshot_after: self.snapshot_after,
+            disk: &it.disk,
+            dir: &it.dir,
+            wire: &self.wire,
+        };
         match Process::start(&place, machine) {
             Ok(process) => it.process = Some(process),
             Err(reason) => return self.violated(Err(format!("node {node} {reason}"))),
